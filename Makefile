@@ -1,0 +1,32 @@
+# Every target does its own set-up: a virtual environment with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test lint mutants docs clean
+
+demo: $(READY)  ## The main job on real data; ends with a report to open.
+	$(BIN)/moreso demo
+
+test: lint  ## Everything that CI runs. One thread a process: two processes share the cores better than threads do.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+mutants: $(READY)  ## Break the code on purpose, and name the test that notices.
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+docs: $(READY)  ## Write the generated parts of README.md and docs/ anew.
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv moreso-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "moreso needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,228 @@
+"""The shell: parse, call, print. Each command is the function of the same name."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import click
+import pandas as pd
+from rich.console import Console
+
+from moreso import demo as demonstration
+from moreso.audit import Verdict
+from moreso.audit import audit as run_audit
+from moreso.files import check_writable
+from moreso.models import MODELS
+from moreso.relations import Knowledge, KnowledgeError
+from moreso.report import report as run_report
+from moreso.synthesizer import Synthesizer
+from moreso.tables import check_suffix, check_table, read_table, write_table
+
+T = TypeVar("T")
+_PLAIN_WIDTH = 160
+_FILE = click.Path(path_type=Path)
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the defaults of a function, so that the shell cannot drift from Python."""
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+
+
+class Misuse(click.ClickException):
+    """What the user has to change: one sentence a line on stderr, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentences alone."""
+        click.echo(self.message, err=True)
+
+
+@contextmanager
+def _misuse() -> Iterator[None]:
+    """Turn the library's sentences into the shell's."""
+    try:
+        yield
+    except OSError as error:
+        raise Misuse(f"{error.filename}: cannot be written ({error.strerror}). Check the path.") from error
+    except (ValueError, TypeError) as error:
+        raise Misuse(str(error)) from error
+
+
+class _Faults:
+    """Collects the faults of several inputs, so that all are told at once."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def attempt(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
+        try:
+            return function(*args, **kwargs)
+        except ValueError as error:
+            self.told += [line for line in str(error).splitlines() if line not in self.told]
+            return None
+
+    def knowledge(self, path: Path, table: pd.DataFrame | None) -> Knowledge | None:
+        """Return what could be read of a knowledge file, checked against the table's columns."""
+        try:
+            return Knowledge.read(path, None if table is None else [str(name) for name in table.columns])
+        except KnowledgeError as error:
+            self.told += error.faults
+            return error.readable
+
+    def end(self) -> None:
+        if self.told:
+            raise Misuse("\n".join(self.told))
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="moreso")
+def main() -> None:
+    """Tell a generative model which features depend on each other, and which more so."""
+
+
+@main.command()
+@click.argument("data", type=_FILE)
+@click.argument("knowledge", type=_FILE)
+@click.option(
+    "--level", type=float, default=_defaults(run_audit)["level"], show_default=True, help="Level of the tests."
+)
+@click.pass_context
+def audit(context: click.Context, data: Path, knowledge: Path, level: float) -> None:
+    """Test every statement in KNOWLEDGE on the rows of DATA (CSV, Parquet or Feather).
+
+    Exit code 0: nothing is contradicted; 1: something is; 2: misuse.
+    """
+    faults = _Faults()
+    table = faults.attempt(read_table, data)
+    known = faults.knowledge(knowledge, table)
+    if table is not None and known is not None:
+        faults.attempt(check_table, table, [name for name in known.features if name in table.columns], missing=True)
+    faults.end()
+    assert table is not None and known is not None
+    with _misuse():
+        found = run_audit(table, known, level=level)
+    console = _console()
+    console.print(found)
+    for verdict in Verdict:
+        console.print(f"{verdict}: {found.count(verdict)} ({verdict.sentence})")
+    for note in found.notes:
+        console.print(note)
+    context.exit(1 if found.count(Verdict.CONTRADICTED) else 0)
+
+
+@main.command()
+@click.argument("data", type=_FILE)
+@click.argument("knowledge", type=_FILE, required=False)
+@click.option("-o", "--output", type=_FILE, required=True, help="Where the model file goes.")
+@click.option(
+    "--model", default=_defaults(Synthesizer)["model"], show_default=True, help=f"One of {', '.join(MODELS)}."
+)
+@click.option(
+    "--weight", default=_defaults(Synthesizer)["weight"], show_default=True, help="'auto', or a number of at least 0."
+)
+@click.option("--max-epochs", type=int, default=_defaults(Synthesizer)["max_epochs"], show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
+def fit(data: Path, knowledge: Path | None, output: Path, model: str, weight: str, max_epochs: int, seed: int) -> None:
+    """Train a model on DATA (a table of numbers) with KNOWLEDGE, and the same model without it to compare."""
+    faults = _Faults()
+    faults.attempt(check_writable, output)
+    table = faults.attempt(read_table, data)
+    known = None if knowledge is None else faults.knowledge(knowledge, table)
+    number = faults.attempt(_weight, weight)
+    synthesizer = Synthesizer(model, weight=number or 0.0, max_epochs=max_epochs, progress=True, random_state=seed)
+    faults.attempt(synthesizer.check, table)
+    faults.end()
+    assert table is not None
+    with _misuse():
+        synthesizer.set_params(knowledge=known).fit(table).save(output)
+    console = _console()
+    history = synthesizer.history_
+    console.print(f"wrote {output}: {model}, best epoch {history.best_epoch + 1} of {history.epochs}.")
+
+
+def _weight(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise ValueError(f"--weight must be 'auto' or a number of at least 0, got '{text}'.") from None
+
+
+@main.command()
+@click.argument("model", type=_FILE)
+@click.option("-n", "rows", type=int, required=True, help="How many rows.")
+@click.option("-o", "--output", type=_FILE, required=True, help="A .csv, .parquet or .feather file.")
+@click.option("--seed", type=int, help="Another seed gives other rows; by default that of the fit.")
+def sample(model: Path, rows: int, output: Path, seed: int | None) -> None:
+    """Draw rows from a fitted MODEL into a table."""
+    faults = _Faults()
+    faults.attempt(check_suffix, output)
+    faults.attempt(check_writable, output)
+    loaded = faults.attempt(Synthesizer.load, model)
+    faults.end()
+    assert loaded is not None
+    with _misuse():
+        write_table(loaded.sample(rows, random_state=seed), output)
+    _console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.")
+
+
+@main.command()
+@click.argument("model", type=_FILE)
+@click.argument("data", type=_FILE)
+@click.option("-o", "--output", type=_FILE, required=True, help="An .html or .json file.")
+def report(model: Path, data: Path, output: Path) -> None:
+    """Compare DATA with samples of MODEL, trained without and with knowledge.
+
+    Give rows that the model was not trained on: on its own rows the likelihood flatters it.
+    """
+    faults = _Faults()
+    faults.attempt(check_writable, output)
+    loaded = faults.attempt(Synthesizer.load, model)
+    table = faults.attempt(read_table, data)
+    faults.end()
+    assert loaded is not None and table is not None
+    with _misuse():
+        found = run_report(loaded, table)
+        found.write(output)
+    console = _console()
+    console.print(found)
+    for sentence in found.summary:
+        console.print(sentence)
+    console.print(f"wrote {output}.")
+
+
+@main.command()
+@click.option(
+    "-o", "--output", "folder", type=_FILE, default=Path("moreso-demo"), show_default=True, help="Folder for the files."
+)
+@click.option(
+    "--rows", type=int, default=_defaults(demonstration.run)["rows"], show_default=True, help="Rows to train on."
+)
+@click.option(
+    "--splits", type=int, default=_defaults(demonstration.run)["splits"], show_default=True, help="Random splits."
+)
+@click.option("--max-epochs", type=int, default=_defaults(demonstration.run)["max_epochs"], show_default=True)
+@click.option("--seed", type=int, default=_defaults(demonstration.run)["random_state"], show_default=True)
+def demo(folder: Path, rows: int, splits: int, max_epochs: int, seed: int) -> None:
+    """Do the main job on bundled data: 442 patients, of whom a model sees 40."""
+    console = _console()
+    with _misuse():
+        found = demonstration.run(
+            folder,
+            rows=rows,
+            splits=splits,
+            max_epochs=max_epochs,
+            random_state=seed,
+            progress=True,
+            tell=console.print,
+        )
+    console.print(f"\nopen {found.files['report']}, or go on by hand:")
+    data, knowledge, model = (found.files[name] for name in ("data", "knowledge", "model"))
+    console.print(f"  moreso audit {data} {knowledge}", f"  moreso sample {model} -n 1000 -o synthetic.csv", sep="\n")

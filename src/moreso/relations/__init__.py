@@ -1,0 +1,6 @@
+"""What the user knows: relations between features, and the file in which they are written."""
+
+from moreso.relations.errors import KnowledgeError
+from moreso.relations.knowledge import Knowledge, Relation
+
+__all__ = ["Knowledge", "KnowledgeError", "Relation"]

@@ -1,0 +1,245 @@
+"""Compare data, a model without knowledge and the same model with it, statement by statement."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from rich.table import Table
+
+from moreso.audit import Audit, Verdict, audit
+from moreso.files import atomic_write
+from moreso.synthesizer import Synthesizer
+
+DRAWS = 2000
+"""Rows drawn from each model; at this size the order of two dependences is hardly ever undecided."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One statement in data, in samples without knowledge and in samples with it; means over the fits.
+
+    Args:
+        relation: as text, `ref: plus > minus`.
+        reason: the person's.
+        data_gap: HSIC(ref, plus) - HSIC(ref, minus) in the data.
+        data_error: its standard error.
+        gap_without: the gap in samples of the plain model.
+        gap_with: the gap in samples of the model trained with knowledge.
+        data_holds: share of fits in whose data the statement's verdict is 'holds'.
+        holds_without: the same in samples of the plain model.
+        holds_with: the same in samples of the model trained with knowledge.
+        verdict: of the data; the most cautious where there are several.
+    """
+
+    relation: str
+    reason: str
+    data_gap: float
+    data_error: float
+    gap_without: float
+    gap_with: float
+    data_holds: float
+    holds_without: float
+    holds_with: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Log-likelihood per row of the given rows, in nats: higher is better.
+
+    Args:
+        without: the plain model's, per fit.
+        with_knowledge: that of the model trained with knowledge, per fit.
+        gain: mean difference.
+        error: its standard error, over fits, or over rows where there is one fit.
+        over: "fits" or "rows".
+    """
+
+    without: tuple[float, ...]
+    with_knowledge: tuple[float, ...]
+    gain: float
+    error: float
+    over: str
+
+    @property
+    def won(self) -> int:
+        """In how many fits knowledge gained."""
+        return sum(b > a for a, b in zip(self.without, self.with_knowledge, strict=True))
+
+    def __str__(self) -> str:
+        fits = len(self.without)
+        won = f"; better in {self.won} of {fits} fits" if fits > 1 else ""
+        return (
+            f"log-likelihood per row: {fmean(self.without):.3f} without knowledge, "
+            f"{fmean(self.with_knowledge):.3f} with it; gain {self.gain:+.3f} ± {self.error:.3f} "
+            f"(mean ± standard error over {self.over}{won})"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of `report`; prints itself as a table.
+
+    Args:
+        model: its name.
+        fits: how many were compared.
+        rows: data rows per fit.
+        statements: one row a relation.
+        likelihood: None where the model has no density.
+    """
+
+    model: str
+    fits: int
+    rows: int
+    statements: tuple[Row, ...]
+    likelihood: Likelihood | None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row a relation; the columns are the fields of `Row`."""
+        return pd.DataFrame([{**asdict(row), "verdict": str(row.verdict)} for row in self.statements])
+
+    def to_json(self) -> str:
+        """Return everything as a JSON object."""
+        return json.dumps({"moreso": version("moreso"), **asdict(self)}, indent=2)
+
+    def to_html(self) -> str:
+        """Return a page that stands alone."""
+        page = Environment(loader=PackageLoader("moreso"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        return page.get_template("report.html").render(report=self, summary=self.summary, version=version("moreso"))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to a file, whole or not at all: JSON where its name ends so, else HTML."""
+        text = self.to_json() if str(path).endswith(".json") else self.to_html()
+        with atomic_write(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+
+    @property
+    def summary(self) -> list[str]:
+        """The findings in sentences."""
+        held = [sum(getattr(row, name) for row in self.statements) for name in ("holds_without", "holds_with")]
+        mean = ", on average over the fits" if self.fits > 1 else ""
+        lines = [
+            f"Of {len(self.statements)} statements {held[0]:.3g} hold in samples of the model without knowledge "
+            f"and {held[1]:.3g} with it{mean}."
+        ]
+        if self.likelihood is None:
+            lines.append("This model has no density, so rows have no likelihood under it.")
+        else:
+            text = str(self.likelihood)
+            lines.append(f"{text[0].upper()}{text[1:]}.")
+        return lines
+
+    def __str__(self) -> str:
+        columns = ["relation", "data_gap", "gap_without", "gap_with", "verdict", "reason"]
+        return "\n".join([self.to_frame()[columns].to_string(index=False), *self.summary])
+
+    def __rich__(self) -> Table:
+        table = Table(title="Gap of each statement in data and in samples", title_justify="left")
+        table.add_column("statement")
+        for name in ("data gap", "without knowledge", "with knowledge"):
+            table.add_column(name, justify="right")
+        for row in self.statements:
+            table.add_row(
+                row.relation,
+                f"{row.data_gap:+.4f} {_share(row.data_holds, self.fits)}",
+                f"{row.gap_without:+.4f} {_share(row.holds_without, self.fits)}",
+                f"{row.gap_with:+.4f} {_share(row.holds_with, self.fits)}",
+            )
+        return table
+
+
+def _share(share: float, fits: int) -> str:
+    """Return in how many fits a statement held, as '3/5', or as a mark for one fit."""
+    style = "green" if share == 1 else "red" if share == 0 else "yellow"
+    word = f"{round(share * fits)}/{fits} hold" if fits > 1 else "holds" if share else "does not"
+    return f"[{style}]{word}[/]"
+
+
+def report(
+    synthesizers: Synthesizer | Sequence[Synthesizer],
+    data: pd.DataFrame | Sequence[pd.DataFrame],
+    *,
+    level: float = 0.05,
+    draws: int = DRAWS,
+) -> Report:
+    """Compare data with samples of models trained without and with knowledge.
+
+    All gaps of one fit are measured by one ruler, the scales and bandwidths of its data, and judged as in `audit`.
+
+    Args:
+        synthesizers: fitted with knowledge and `compare=True`; several fits of the same knowledge are averaged.
+        data: rows to compare with, one table a fit. Rows that were not trained on give an honest likelihood.
+        level: of the tests behind 'holds'.
+        draws: rows to draw from each model.
+
+    Raises:
+        ValueError: a synthesizer has no knowledge or no plain model to compare with, or the data do not fit it.
+        sklearn.exceptions.NotFittedError: before `fit`.
+    """
+    fits = [synthesizers] if isinstance(synthesizers, Synthesizer) else list(synthesizers)
+    tables = [data] if isinstance(data, pd.DataFrame) else list(data)
+    audits: list[tuple[Audit, Audit, Audit]] = []
+    scores: list[tuple[np.ndarray, np.ndarray]] = []
+    for fit, table in zip(fits, tables, strict=True):
+        if fit.knowledge is None:
+            raise ValueError(
+                "the model was fitted without knowledge, so there is nothing to report. Fit it with knowledge."
+            )
+        plain = getattr(fit, "plain_", None)
+        if plain is None:
+            raise ValueError(
+                "the model was fitted with compare=False, so there is no plain model. Fit with compare=True."
+            )
+        if fit.has_likelihood:
+            scores.append((plain.score_samples(table), fit.score_samples(table)))
+        one, two, three = (
+            audit(rows, fit.knowledge, level=level, like=table)
+            for rows in (table, plain.sample(draws), fit.sample(draws))
+        )
+        audits.append((one, two, three))
+    return Report(
+        model=fits[0].model if isinstance(fits[0].model, str) else type(fits[0].model_).__name__,
+        fits=len(fits),
+        rows=len(tables[0]),
+        statements=tuple(_row(index, audits) for index in range(len(audits[0][0]))),
+        likelihood=_likelihood(scores) if scores else None,
+    )
+
+
+def _row(index: int, audits: Sequence[tuple[Audit, Audit, Audit]]) -> Row:
+    data, without, with_knowledge = (
+        [audit.findings[index] for audit in column] for column in zip(*audits, strict=True)
+    )
+    verdicts = {finding.verdict for finding in data}
+    gaps = [fmean(finding.gap for finding in findings) for findings in (data, without, with_knowledge)]
+    holds = [
+        fmean(finding.verdict is Verdict.HOLDS for finding in findings) for findings in (data, without, with_knowledge)
+    ]
+    return Row(
+        relation=data[0].relation,
+        reason=data[0].reason,
+        data_gap=gaps[0],
+        data_error=fmean(finding.standard_error for finding in data),
+        gap_without=gaps[1],
+        gap_with=gaps[2],
+        data_holds=holds[0],
+        holds_without=holds[1],
+        holds_with=holds[2],
+        verdict=next(v for v in (Verdict.CONTRADICTED, Verdict.UNDECIDED, Verdict.HOLDS) if v in verdicts),
+    )
+
+
+def _likelihood(scores: Sequence[tuple[np.ndarray, np.ndarray]]) -> Likelihood:
+    without, with_knowledge = (tuple(float(score.mean()) for score in column) for column in zip(*scores, strict=True))
+    if len(scores) > 1:
+        differences = np.subtract(with_knowledge, without)
+    else:
+        differences = scores[0][1] - scores[0][0]
+    error = float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else float("nan")
+    return Likelihood(without, with_knowledge, float(differences.mean()), error, "fits" if len(scores) > 1 else "rows")

@@ -1,0 +1,188 @@
+"""The loop, for people who have none: any model with a loss and samples, and optionally a penalty on its samples."""
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from moreso.models import GenerativeModel
+
+Penalty = Callable[[Tensor], Tensor]
+"""From samples that carry gradients to a scalar; 0 where nothing is to be pushed."""
+
+AUTO_RATIO = 0.3
+"""weight="auto" scales the penalty's gradient to at most this share of the loss's."""
+
+VALIDATION_DRAWS = 512
+"""Few validation rows are repeated to about this many, so that a stochastic loss does not decide by its noise."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in a fit.
+
+    Args:
+        epochs: how many were run.
+        best_epoch: the one whose parameters were kept.
+        validation_loss: after each epoch that was evaluated.
+        penalty: its mean over the steps of each epoch; empty where there was none.
+    """
+
+    epochs: int
+    best_epoch: int
+    validation_loss: tuple[float, ...]
+    penalty: tuple[float, ...]
+
+
+def fit(
+    model: nn.Module,
+    rows: Float[Tensor, "n d"],
+    *,
+    penalty: Penalty | None = None,
+    weight: float | str = "auto",
+    draws: int = 256,
+    validation: float = 0.25,
+    batch_size: int = 128,
+    max_epochs: int = 3000,
+    patience: int = 200,
+    learning_rate: float = 5e-3,
+    random_state: int = 0,
+    progress: bool = False,
+    label: str = "fit",
+    fabric: Fabric | None = None,
+) -> History:
+    """Train `model` in place, with early stopping on rows that it does not train on.
+
+    Each step descends on `model.loss(batch) + weight * penalty(model.sample(draws))`. The penalty's draws use their own
+    random numbers, so that a fit with weight 0 is bit-identical to one without a penalty. The parameters of the epoch
+    with the lowest validation loss (without the penalty) are kept. No global random state is changed.
+
+    Args:
+        model: a `GenerativeModel`.
+        rows: the training rows, standardised; the last share `validation` of a random order decides when to stop.
+        penalty: a scalar on samples, usually a `moreso.Regularizer`.
+        weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `AUTO_RATIO` as long as the loss's, on
+            the parameters that samples depend on.
+        draws: samples a step for the penalty.
+        validation: share of the rows, at least one row.
+        batch_size: rows a step; a larger batch than there are rows is one step an epoch.
+        max_epochs: after which training stops anyway.
+        patience: epochs without improvement after which it stops.
+        learning_rate: of Adam.
+        random_state: seed of the split, the order of the rows, the model's noise and the penalty's draws.
+        progress: show a bar with loss and penalty.
+        label: the bar's name.
+        fabric: device and precision; by default one CPU.
+
+    Raises:
+        TypeError: the model has no `loss` or no `sample`.
+        ValueError: a weight that is neither "auto" nor a number of at least 0, or a loss that is not finite.
+    """
+    if not isinstance(model, GenerativeModel):
+        raise TypeError(
+            f"the model must have 'loss(x)' and 'sample(n)', got {type(model).__name__}. See moreso.models."
+        )
+    check_weight(weight)
+    with torch.random.fork_rng(), _bar(progress) as bar:
+        torch.manual_seed(random_state)
+        seeds = torch.Generator().manual_seed(random_state)
+        fabric = fabric or Fabric(accelerator="cpu", devices=1)
+        order = torch.randperm(len(rows))
+        held = max(1, round(validation * len(rows)))
+        train, held_out = rows[order[:-held]], rows[order[-held:]]
+        held_out = fabric.to_device(held_out.repeat(max(1, VALIDATION_DRAWS // held), 1))
+        loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
+        module: Any
+        module, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=learning_rate))
+        module.mark_forward_method("loss")
+        module.mark_forward_method("sample")
+
+        task = bar.add_task(label, total=max_epochs, note="") if bar else None
+        best, best_epoch, kept = float("inf"), 0, copy.deepcopy(model.state_dict())
+        losses: list[float] = []
+        penalties: list[float] = []
+        for epoch in range(max_epochs):
+            module.train()
+            pushed = 0.0
+            for (batch,) in loader:
+                optimizer.zero_grad()
+                fabric.backward(module.loss(batch))
+                if penalty is not None and weight != 0:
+                    seed = int(torch.randint(2**62, (), generator=seeds))
+                    pushed += _push(module, penalty, weight, draws, seed) / len(loader)
+                optimizer.step()
+            losses.append(_evaluate(module, held_out))
+            if penalty is not None and weight != 0:
+                penalties.append(pushed)
+            if losses[-1] < best:
+                best, best_epoch, kept = losses[-1], epoch, copy.deepcopy(model.state_dict())
+            if bar and task is not None:
+                note = f"validation loss {losses[-1]:8.3f}" + (f"  penalty {pushed:6.3f}" if penalties else "")
+                bar.update(task, advance=1, note=note)
+            if epoch - best_epoch >= patience:
+                break
+        model.load_state_dict(kept)
+        model.eval()
+    return History(len(losses), best_epoch, tuple(losses), tuple(penalties))
+
+
+def check_weight(weight: float | str) -> None:
+    """Raise unless `weight` is "auto" or a number of at least 0."""
+    if weight != "auto" and not (isinstance(weight, int | float) and 0 <= weight < float("inf")):
+        raise ValueError(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
+
+
+def _push(model: Any, penalty: Penalty, weight: float | str, draws: int, seed: int) -> float:
+    """Add the penalty's gradient to the gradients that the loss has left, and return the penalty."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        value = penalty(model.sample(draws))
+    if value.item() == 0:
+        return 0.0
+    found = torch.autograd.grad(value, parameters, allow_unused=True)
+    pushed = [(parameter, grad) for parameter, grad in zip(parameters, found, strict=True) if grad is not None]
+    scale = weight if isinstance(weight, int | float) else relative_weight(pushed)
+    for parameter, grad in pushed:
+        parameter.grad = scale * grad if parameter.grad is None else parameter.grad + scale * grad
+    return value.item()
+
+
+def relative_weight(pushed: list[tuple[nn.Parameter, Tensor]], *, ratio: float = AUTO_RATIO) -> float:
+    """Return the weight that makes the penalty's gradient `ratio` times as long as the loss's.
+
+    Args:
+        pushed: parameters that hold the loss's gradient, each with its gradient of the penalty.
+        ratio: of the two lengths.
+    """
+    own = torch.stack([parameter.grad.norm() for parameter, _ in pushed if parameter.grad is not None]).norm()
+    other = torch.stack([grad.norm() for _, grad in pushed]).norm()
+    return ratio * (own / other).item() if other > 0 else 0.0
+
+
+def _evaluate(model: Any, rows: Tensor) -> float:
+    """Return the loss on rows, under the same random numbers every time."""
+    model.eval()
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        loss = float(model.loss(rows))
+    if not math.isfinite(loss):
+        raise ValueError(f"the model's loss became {loss}. Lower the learning rate or scale the columns.")
+    return loss
+
+
+def _bar(shown: bool) -> AbstractContextManager[Progress | None]:
+    if not shown:
+        return nullcontext()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}")
+    return Progress(*columns, console=Console(stderr=True), transient=True)

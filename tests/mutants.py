@@ -1,0 +1,99 @@
+"""Break the code on purpose, one line at a time, and name the test that notices.
+
+Run by `make mutants`. A mutant that no test kills means that the tests are blind to something that users rely on.
+"""
+
+# ruff: noqa: E501 (a mutant a line)
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: in `file`, `old` (which occurs once) becomes `new`; `suspects` are the tests to run first."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    suspects: str
+
+
+MUTANTS = [
+    Mutant("sign of the gap", "relative", "found.value[plus] - found.value[minus]", "found.value[minus] - found.value[plus]", "relative"),
+    Mutant("sign of the hinge", "regularizer", "(self.margin - position)", "(self.margin + position)", "regularizer"),
+    Mutant("kernel's width", "kernels", "distances.clamp(min=0) / 2", "distances.clamp(min=0)", "kernels"),
+    Mutant("unbiased correction", "dependence", "+ rows.sum() / ((n - 1) * (n - 2))", "", "dependence"),
+    Mutant("unbiased denominator", "dependence", "rows.sum(1) / (n * (n - 3))", "rows.sum(1) / (n * n)", "dependence"),
+    Mutant("diagonal kept", "dependence", "hollow = gram * off_diagonal", "hollow = gram", "dependence"),
+    Mutant("standard error halved", "dependence", "2 * (n - 2) / ((n - 1)", "(n - 2) / ((n - 1)", "relative"),
+    Mutant("normalised error lacks the denominator", "dependence", "value[:, None] / 2 *", "0 *", "dependence"),
+    Mutant("median of all rows, ties and all", "kernels", "positive = distances[distances > 0]", "positive = distances", "kernels"),
+    Mutant("bandwidth of the batch without gradient", "kernels", "(factor * x.var(0).sum())", "(factor * x.detach().var(0).sum())", "relative"),
+    Mutant("fixed bandwidths ignored", "relative", "if self.bandwidths is None else", "if True else", "relative"),
+    Mutant("p-value of the converse", "relative", "ndtr(-self", "ndtr(self", "relative"),
+    Mutant("sum in place of mean", "regularizer", " / weights.sum()", "", "regularizer"),
+    Mutant("confidence ignored", "regularizer", "[relation.confidence for", "[1.0 for", "regularizer"),
+    Mutant("chain of the ends only", "relations/knowledge", "pairwise(sides)", "[(sides[0], sides[-1])]", "relations"),
+    Mutant("overlap allowed", "relations/knowledge", "if name in right", "if False", "messages"),
+    Mutant("verdicts swapped", "audit", "if holds[i] else", "if contradicted[i] else", "audit"),
+    Mutant("no correction for multiplicity", "audit", "level / np.arange(len(pvalues), 0, -1)", "level", "audit"),
+    Mutant("rows with holes kept", "audit", "data.notna(), ruler", "data.isna() | True, ruler", "audit"),
+    Mutant("penalty climbs", "training", "parameter.grad + scale * grad", "parameter.grad - scale * grad", "training"),
+    Mutant("penalty moves the model's random numbers", "training", "    with torch.random.fork_rng():\n        torch.manual_seed(seed)\n", "    if True:\n", "contract"),
+    Mutant("worst epoch kept", "training", "if losses[-1] < best:", "if losses[-1] > best or epoch == 0:", "training"),
+    Mutant("validation rows trained on", "training", "rows[order[:-held]]", "rows[order]", "training"),
+    Mutant("noise left out of samples", "models/vae", "(torch.Size([n]))).rsample()", "(torch.Size([n]))).mean", "contract"),
+    Mutant("divergence left out", "models/vae", "(divergence - self", "(0 * divergence - self", "contract"),
+    Mutant("proposal left out of the likelihood", "models/vae", "joint - posterior.log_prob(z)", "joint", "contract"),
+    Mutant("likelihood in standardised units", "synthesizer", " - np.log(self.scaler_.scale_).sum()", "", "synthesizer"),
+    Mutant("saved without its scales", "synthesizer", "tensors.pop(f\"scaler.{name}\").numpy()", "np.ones(len(header[\"dtypes\"]))", "synthesizer"),
+    Mutant("models swapped in the report", "report", "(table, plain.sample(draws), fit.sample(draws))", "(table, fit.sample(draws), plain.sample(draws))", "report"),
+    Mutant("half a file left behind", "files", "        yield scratch\n", "        os.replace(scratch, path)\n        yield path\n", "messages"),
+    Mutant("contradiction exits 0", "cli", "context.exit(1 if", "context.exit(0 if", "cli"),
+]  # fmt: skip
+
+
+def kill(mutant: Mutant) -> str | None:
+    """Return the first test that fails on a copy of the code with this mutant, or None."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("src", "tests", "docs"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / part, folder / part)
+        path = folder / "src" / "moreso" / f"{mutant.file}.py"
+        path.write_text(path.read_text().replace(mutant.old, mutant.new))
+        environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+        for tests in ([f"tests/test_{mutant.suspects}.py"], ["tests", "--deselect", "tests/test_mutants.py"]):
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
+            run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            if found := re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.MULTILINE):
+                return found[1]
+            if run.returncode != 0:
+                raise RuntimeError(f"{mutant.name}: pytest ended with {run.returncode}\n{run.stdout}\n{run.stderr}")
+    return None
+
+
+def main() -> int:
+    """Try all mutants, print a line each, and return how many survived."""
+    survivors = 0
+    with ThreadPoolExecutor(2) as pool:
+        for mutant, killer in zip(MUTANTS, pool.map(kill, MUTANTS), strict=True):
+            print(f"{mutant.name:45} {killer or 'SURVIVED'}", flush=True)
+            survivors += killer is None
+    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants killed")
+    return survivors
+
+
+if __name__ == "__main__":
+    sys.exit(main())

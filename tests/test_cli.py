@@ -1,0 +1,83 @@
+"""The commands as a person types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from moreso.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a table and two knowledge files, one of them wrong."""
+    monkeypatch.chdir(tmp_path)
+    plant.to_csv("data.csv", index=False)
+    Path("true.txt").write_text("outlet: inlet > ambient  # same pipe\n")
+    Path("false.txt").write_text("outlet: ambient > inlet\n")
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_audit_exits_0_or_1(folder: Path) -> None:
+    code, output = run("audit", "data.csv", "true.txt")
+    assert code == 0
+    assert "outlet: inlet > ambient" in output
+    assert "same pipe" in output
+    assert "holds: 1" in output
+    code, output = run("audit", "data.csv", "false.txt")
+    assert code == 1
+    assert "contradicted: 1" in output
+
+
+def test_fit_sample_report(folder: Path, plant: pd.DataFrame) -> None:
+    fit = ("fit", "data.csv", "true.txt", "-o", "plant.model", "--model", "factor", "--max-epochs", "20")
+    assert run(*fit)[0] == 0
+    for suffix, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet), ("feather", pd.read_feather)):
+        assert run("sample", "plant.model", "-n", "50", "-o", f"synthetic.{suffix}")[0] == 0
+        sample = read(f"synthetic.{suffix}")
+        assert len(sample) == 50
+        pd.testing.assert_series_equal(sample.dtypes, plant.dtypes)
+    code, output = run("report", "plant.model", "data.csv", "-o", "report.html")
+    assert code == 0
+    assert "log-likelihood per row" in output.lower()
+    page = Path("report.html").read_text()
+    assert "outlet: inlet &gt; ambient" in page
+    assert "same pipe" in page
+    assert run("report", "plant.model", "data.csv", "-o", "report.json")[0] == 0
+    assert json.loads(Path("report.json").read_text())["statements"][0]["reason"] == "same pipe"
+
+
+def test_a_plain_model_needs_no_knowledge(folder: Path) -> None:
+    assert run("fit", "data.csv", "-o", "plain.model", "--model", "factor", "--max-epochs", "3")[0] == 0
+    assert run("sample", "plain.model", "-n", "4", "-o", "out.csv", "--seed", "9")[0] == 0
+
+
+def test_demo_runs_to_its_end(folder: Path) -> None:
+    code, output = run("demo", "-o", "demo", "--splits", "2", "--max-epochs", "3")
+    assert code == 0
+    assert "Audit of 12 statements" in output
+    assert "without knowledge" in output
+    assert "Ledoit-Wolf" in output
+    assert sorted(path.name for path in Path("demo").iterdir()) == [
+        "knowledge.txt",
+        "patients.csv",
+        "patients.model",
+        "report.html",
+    ]
+    page = Path("demo/report.html").read_text()
+    assert all(heading in page for heading in ("Data gap", "Gap without knowledge", "Gap with knowledge"))
+    assert run("audit", "demo/patients.csv", "demo/knowledge.txt")[0] == 0
+
+
+def test_the_module_answers_as_the_command_does() -> None:
+    found = subprocess.run([sys.executable, "-m", "moreso", "--version"], capture_output=True, text=True, check=True)
+    assert "version 0.1.0" in found.stdout

@@ -1,0 +1,107 @@
+"""Every model against every law."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from moreso import Knowledge, Regularizer
+from moreso.models import MODELS, GenerativeModel, HasDensity
+from moreso.training import fit
+
+NAMES = ["a", "b", "c"]
+KNOWLEDGE = Knowledge.parse("a: b > c")
+
+
+def known_density(n: int, seed: int = 0) -> torch.Tensor:
+    """Gaussian with unit variances and correlations .8, 0, 0: its entropy is known."""
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
+    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]
+    return x
+
+
+ENTROPY = 1.5 * math.log(2 * math.pi * math.e) + math.log(0.6)
+
+
+@pytest.fixture(params=sorted(MODELS))
+def build(request: pytest.FixtureRequest) -> Callable[[], Any]:
+    """Build one of the models, always the same."""
+
+    def build() -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return MODELS[request.param](3)
+
+    return build
+
+
+def test_it_follows_the_protocol(build: Callable[[], Any]) -> None:
+    model = build()
+    assert isinstance(model, GenerativeModel)
+    with torch.random.fork_rng():
+        assert model.sample(5).shape == (5, 3)
+        assert model.loss(known_density(8)).shape == ()
+
+
+@pytest.mark.parametrize("regularized", [False, True])
+def test_every_parameter_gets_a_finite_gradient(build: Callable[[], Any], regularized: bool) -> None:
+    model = build()
+    with torch.random.fork_rng():
+        loss = model.loss(known_density(32))
+        if regularized:
+            loss = loss + Regularizer(KNOWLEDGE, NAMES)(model.sample(64))
+        loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_samples_carry_the_gradient_of_the_regularizer(build: Callable[[], Any]) -> None:
+    model = build()
+    with torch.random.fork_rng():
+        Regularizer(KNOWLEDGE, NAMES)(model.sample(64)).backward()
+    reached = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert reached, "no parameter is reached through samples"
+
+
+def test_weight_0_is_bit_identical_to_no_penalty(build: Callable[[], Any]) -> None:
+    """Also where the penalty's draws are made: they have random numbers of their own."""
+    models = [build() for _ in range(3)]
+    rows = known_density(40)
+    fit(models[0], rows, max_epochs=8, random_state=3)
+    fit(models[1], rows, max_epochs=8, random_state=3, penalty=Regularizer(KNOWLEDGE, NAMES), weight=0)
+    fit(models[2], rows, max_epochs=8, random_state=3, penalty=lambda x: 0 * x.sum(), weight=1.0)
+    for other in models[1:]:
+        for name, tensor in models[0].state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_it_learns_a_known_density(build: Callable[[], Any]) -> None:
+    model = build()
+    fit(model, known_density(800), max_epochs=150, patience=40)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        sample = model.sample(4000)
+        assert isinstance(model, HasDensity)
+        likelihood = model.log_prob(known_density(2000, seed=1)).mean().item()
+    # An importance-weighted estimate may not exceed the truth beyond noise: that would be no density.
+    assert -ENTROPY - 0.12 < likelihood < -ENTROPY + 0.05
+    assert sample.mean(0).abs().max() < 0.12
+    torch.testing.assert_close(torch.cov(sample.T), torch.cov(known_density(100_000).T), atol=0.13, rtol=0)
+
+
+def test_likelihood_and_samples_are_of_one_law(build: Callable[[], Any]) -> None:
+    """The mean of p(x) / q(x) over draws of q is 1 where log_prob integrates to 1 over the same space."""
+    model = build()
+    proposal = torch.distributions.Normal(torch.zeros(3), 2.5)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(1)
+        draws = proposal.sample(torch.Size([5000]))
+        weights = (model.log_prob(draws) - proposal.log_prob(draws).sum(1)).exp()
+        own = model.log_prob(model.sample(2000)).mean().item()
+        weighted = (weights * model.log_prob(draws)).sum() / weights.sum()
+    assert weights.mean().item() == pytest.approx(1.0, abs=0.1)
+    assert own == pytest.approx(weighted.item(), abs=0.2)

@@ -1,0 +1,93 @@
+"""README, docs and docstrings run, and say what the code says."""
+
+import doctest
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import moreso
+from moreso.relations import Knowledge, grammar
+
+ROOT = Path(__file__).parents[1]
+MODULES = ["moreso", *(module.name for module in pkgutil.walk_packages(moreso.__path__, "moreso."))]
+MODULES.remove("moreso.__main__")
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def _forked() -> Iterator[None]:
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.mark.usefixtures("_forked")
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_doctests_are_found() -> None:
+    finder = doctest.DocTestFinder()
+    found = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(found) >= 10
+
+
+@pytest.mark.usefixtures("_forked")
+def test_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert len(names["synthetic"]) == 1000  # type: ignore[arg-type]
+    assert "s1: s2 > s3" in capsys.readouterr().out
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    generate = load(ROOT / "docs" / "generate.py")
+    assert (ROOT / "docs" / "cli.md").read_text() == generate.cli_reference(), "run: make docs"
+    assert (ROOT / "docs" / "api.md").read_text() == generate.api_reference(), "run: make docs"
+
+
+def test_the_readme_shows_the_demo() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "Audit of 12 statements" in text
+    assert "Gap of each statement in data and in samples" in text
+    assert "Ledoit-Wolf" in text
+
+
+def test_the_knowledge_page_states_the_grammar_and_its_example_parses() -> None:
+    page = (ROOT / "docs" / "knowledge-file.md").read_text()
+    rules = [line.strip() for line in inspect.getdoc(grammar).splitlines() if " = " in line]  # type: ignore[union-attr]
+    assert len(rules) == 6
+    for rule in rules:
+        assert rule in page
+    example = "\n".join(line for line in page.split("## Grammar")[0].splitlines() if line.startswith("    "))
+    assert len(Knowledge.parse(example)) == 5
+
+
+def test_every_argument_that_is_documented_exists() -> None:
+    for name in moreso.__all__:
+        thing = getattr(moreso, name)
+        section = re.search(r"Args:\n((?:    .*\n?)+)", inspect.getdoc(thing) or "")
+        if section and name not in ("KnowledgeError",):
+            documented = set(re.findall(r"^    (\w+):", section[1], re.MULTILINE))
+            existing = set(inspect.signature(thing).parameters)
+            assert documented <= existing, name
+            assert existing - documented <= {"self"}, name

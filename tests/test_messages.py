@@ -1,0 +1,336 @@
+"""Bad input and the sentence that it gets: what was given, the rule, the remedy."""
+
+# ruff: noqa: E501 (sentences are not broken)
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from moreso import Knowledge, KnowledgeError, Regularizer, Relation, Synthesizer, audit, hsic, relative_test, report
+from moreso.cli import main
+from moreso.training import fit
+
+NAMES = ["ambient", "inlet", "outlet"]
+STATEMENT = "outlet: inlet > ambient"
+ROWS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+
+# Faults of statements: text -> every sentence.
+STATEMENTS: dict[str, list[str]] = {
+    "outlet: inelt > ambient": [
+        "line 1: 'outlet: inelt > ambient' names an unknown feature 'inelt'. Did you mean 'inlet'? "
+        "Features: ambient, inlet, outlet."
+    ],
+    "outlet: zzz > ambient": [
+        "line 1: 'outlet: zzz > ambient' names an unknown feature 'zzz'. Features: ambient, inlet, outlet."
+    ],
+    "outlet inlet > ambient": [
+        "line 1, column 8: expected ':' after the reference, found 'inlet'. Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: inlet": [
+        "line 1, column 14: expected '>' and the weaker side, found the end of the line. "
+        "Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: > ambient": [
+        "line 1, column 9: expected the name of a feature, found '>'. Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: inlet > ambient extra": [
+        "line 1, column 25: expected '>', '@' or the end of the line, found 'extra'. "
+        "Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: {inlet, ambient > outlet": [
+        "line 1, column 25: expected '}' after the group, found '>'. Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: 'inlet > \"ambient": ['line 1, column 18: the quote " is never closed. Close it on the same line.'],
+    '"out\\q": inlet > ambient': [
+        'line 1, column 1: "out\\q" is not a quoted name. In double quotes write \\\\ for \\, or use backticks.'
+    ],
+    "outlet: inlet > ambient @ 2": [
+        "line 1, column 27: the confidence after '@' must be a number in (0, 1], got '2'. Write for example '@ 0.8'."
+    ],
+    "outlet: inlet > ambient @": [
+        "line 1, column 26: the confidence after '@' must be a number in (0, 1], got the end of the line. "
+        "Write for example '@ 0.8'."
+    ],
+    "outlet: {inlet, ambient} > ambient": [
+        "line 1: 'outlet: {inlet, ambient} > ambient': 'ambient' stands in the stronger side and in the weaker side. "
+        "Leave it out of one of them."
+    ],
+    "outlet: outlet > ambient": [
+        "line 1: 'outlet: outlet > ambient': 'outlet' stands in the reference and in the stronger side. "
+        "Leave it out of one of them."
+    ],
+    "outlet: {inlet, inlet} > ambient": [
+        "line 1: 'outlet: {inlet, inlet} > ambient': the stronger side names 'inlet' twice. Name it once."
+    ],
+    "g = inlet\ng = outlet\nambient: g > outlet": ["line 2: group 'g' is defined twice. Keep one."],
+    "g = inlet, inlet\noutlet: inlet > ambient": ["line 1: group 'g' names 'inlet' twice. Name it once."],
+    "inlet = outlet\nambient: inlet > outlet": [
+        "group 'inlet' bears the name of a feature. Rename the group.",
+        "line 2: 'ambient: outlet > outlet': 'outlet' stands in the stronger side and in the weaker side. "
+        "Leave it out of one of them.",
+    ],
+    "# nothing": ["no statement found. Write one a line, for example 'outlet: inlet > ambient'."],
+    "": ["no statement found. Write one a line, for example 'outlet: inlet > ambient'."],
+    # All faults at once, in the order of the lines.
+    "outlet: inelt > ambient\n\noutlet; inlet\noutlet: inlet > ambient > ambeint": [
+        "line 1: 'outlet: inelt > ambient' names an unknown feature 'inelt'. Did you mean 'inlet'? "
+        "Features: ambient, inlet, outlet.",
+        "line 3, column 9: expected ':' after the reference, found 'inlet'. Write for example 'outlet: inlet > ambient'.",
+        "line 4: 'outlet: ambient > ambeint' names an unknown feature 'ambeint'. Did you mean 'ambient'? "
+        "Features: ambient, inlet, outlet.",
+    ],
+}
+
+
+@pytest.mark.parametrize("text", STATEMENTS, ids=repr)
+def test_a_faulty_statement(text: str) -> None:
+    with pytest.raises(KnowledgeError) as caught:
+        Knowledge.parse(text, NAMES)
+    assert list(caught.value.faults) == STATEMENTS[text]
+
+
+@pytest.fixture(autouse=True)
+def _annotations_are_not_checked() -> Iterator[None]:
+    """Users do not run the checks of annotations, so the sentences must come without them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def table(**columns: Any) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    return pd.DataFrame({name: random.normal(size=10) for name in NAMES} | columns)
+
+
+KNOWN = Knowledge.parse(STATEMENT)
+
+# Faults of Python calls: call -> part of the sentence.
+CALLS: dict[str, tuple[Callable[[], Any], str]] = {
+    "empty group": (
+        lambda: Relation("a", (), "b"),
+        "'a: {} > b': the stronger side is empty. Name at least one feature.",
+    ),
+    "confidence": (lambda: Relation("a", "b", "c", confidence=0), "the confidence must be in (0, 1], got 0."),
+    "hsic rows": (lambda: hsic(ROWS[:3, 0], ROWS[:3, 1]), "the unbiased HSIC needs at least 4 rows, got 3."),
+    "hsic lengths": (lambda: hsic(ROWS[:5, 0], ROWS[:6, 1]), "the groups must hold the same rows, got 5, 6 rows."),
+    "hsic constant": (lambda: hsic(ROWS[:, 0], torch.ones(10)), "a constant group has no bandwidth."),
+    "test rows": (lambda: relative_test(ROWS[:3], ROWS[:3], ROWS[:3]), "needs at least 4 rows, got 3."),
+    "no relation": (lambda: Regularizer(Knowledge(()), NAMES), "the knowledge holds no relation."),
+    "regularizer name": (lambda: Regularizer(KNOWN, ["inlet", "outlet"]), "names an unknown feature 'ambient'."),
+    "margin": (lambda: Regularizer(KNOWN, NAMES, margin=0), "'margin' must be positive, got 0."),
+    "regularizer constant": (
+        lambda: Regularizer(KNOWN, NAMES, data=ROWS * torch.tensor([1.0, 0.0, 1.0])),
+        "'inlet': all rows are equal: a constant group has no bandwidth.",
+    ),
+    "batch columns": (
+        lambda: Regularizer(KNOWN, NAMES)(ROWS[:, :2]),
+        "'x' must have one column a feature (3), got shape",
+    ),
+    "batch rows": (lambda: Regularizer(KNOWN, NAMES)(ROWS[:3]), "the unbiased HSIC needs at least 4 rows, got 3."),
+    "batch not finite": (
+        lambda: Regularizer(KNOWN, NAMES)(ROWS.clone().index_fill_(1, torch.tensor([1]), torch.nan)),
+        "'x' holds values that are not finite in 'inlet'.",
+    ),
+    "level": (lambda: audit(table(), KNOWN, level=5), "'level' must be in (0, 1), got 5."),
+    "audit nothing": (lambda: audit(table(), Knowledge(())), "the knowledge holds no relation."),
+    "audit holes": (
+        lambda: audit(table(inlet=[1.0, 2.0, 3.0] + [np.nan] * 7), KNOWN),
+        "'outlet: inlet > ambient' has 3 rows without missing values, and 4 are needed.",
+    ),
+    "model name": (
+        lambda: Synthesizer("vea").fit(table()),
+        "the model must be one of factor, vae or a module, got 'vea'.",
+    ),
+    "weight": (
+        lambda: Synthesizer(weight=-1).fit(table()),
+        "the weight must be 'auto' or a number of at least 0, got -1.",
+    ),
+    "not a frame": (lambda: Synthesizer().fit(ROWS), "the table must be a pandas DataFrame, got Tensor."),  # type: ignore[arg-type]
+    "not a model": (lambda: fit(nn.Identity(), ROWS), "the model must have 'loss(x)' and 'sample(n)', got Identity."),
+    "n": (lambda: Synthesizer("factor", max_epochs=1).fit(table()).sample(0), "'n' must be at least 1, got 0."),
+    "score columns": (
+        lambda: Synthesizer("factor", max_epochs=1).fit(table()).score_samples(table()[["inlet"]]),
+        "the table lacks the columns 'ambient', 'outlet' of the training table.",
+    ),
+    "score values": (
+        lambda: Synthesizer("factor", max_epochs=1).fit(table()).score_samples(table(inlet=np.inf, outlet=np.nan)),
+        "column 'inlet' has infinite values. Replace them or drop those rows.",
+    ),
+    "report plain": (
+        lambda: report(Synthesizer("factor", max_epochs=1).fit(table()), table()),
+        "the model was fitted without knowledge, so there is nothing to report.",
+    ),
+    "report alone": (
+        lambda: report(Synthesizer("factor", KNOWN, max_epochs=1, compare=False).fit(table()), table()),
+        "the model was fitted with compare=False, so there is no plain model.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore:The 'validation")
+def test_a_bad_call(name: str) -> None:
+    call, sentence = CALLS[name]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert sentence in str(caught.value)
+
+
+GOOD = {"data.csv": "ambient,inlet,outlet\n1,2,3\n2,1,4\n4,4,1\n3,5,2\n5,3,5\n", "knowledge.txt": STATEMENT}
+
+# Faults of files: files that differ from GOOD (None: missing), and every line on stderr of 'audit' and 'fit'.
+FILES: dict[str, tuple[dict[str, str | bytes | None], list[str]]] = {
+    "missing data": (
+        {"data.csv": None},
+        ["data.csv: cannot be read (No such file or directory). Check the path and the file."],
+    ),
+    "empty data": ({"data.csv": ""}, ["data.csv: is not a CSV table (No columns to parse from file). Check the file."]),
+    "unreadable data": (
+        {"data.csv": b"\xff\xfe\x00\x01,\n"},
+        [
+            "data.csv: is not a CSV table ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte). Check the file."
+        ],
+    ),
+    "missing knowledge": (
+        {"knowledge.txt": None},
+        ["knowledge.txt: cannot be read (No such file or directory). Check the path."],
+    ),
+    "unreadable knowledge": (
+        {"knowledge.txt": b"\xff\x00"},
+        ["knowledge.txt: is not UTF-8 text. Give a knowledge file, one statement a line."],
+    ),
+    "empty knowledge": (
+        {"knowledge.txt": ""},
+        ["knowledge.txt: no statement found. Write one a line, for example 'outlet: inlet > ambient'."],
+    ),
+    "few rows": (
+        {"data.csv": "ambient,inlet,outlet\n1,2,3\n2,1,4\n4,4,1\n"},
+        ["the table has 3 rows, and at least 4 are needed. Add rows."],
+    ),
+    "columns": (
+        {"data.csv": "ambient,inlet,outlet\n1,north,3\n1,south,4\n1,east,inf\n1,west,2\n"},
+        [
+            "column 'inlet' is not numeric (it holds 'north'). Encode it as numbers or leave it out.",
+            "column 'outlet' has infinite values. Replace them or drop those rows.",
+            "column 'ambient' is constant (every value is 1). Leave it out.",
+        ],
+    ),
+    "everything at once": (
+        {
+            "data.csv": "ambient,inlet,outlet\nhot,2,3\ncold,1,3\n",
+            "knowledge.txt": f"outlet inlet\n{STATEMENT}\nx: inlet > outlet",
+        },
+        [
+            "knowledge.txt: line 1, column 8: expected ':' after the reference, found 'inlet'. "
+            "Write for example 'outlet: inlet > ambient'.",
+            "knowledge.txt: line 3: 'x: inlet > outlet' names an unknown feature 'x'. Features: ambient, inlet, outlet.",
+            "the table has 2 rows, and at least 4 are needed. Add rows.",
+            "column 'ambient' is not numeric (it holds 'hot'). Encode it as numbers or leave it out.",
+        ],
+    ),
+    "both missing": (
+        {"data.csv": None, "knowledge.txt": None},
+        [
+            "data.csv: cannot be read (No such file or directory). Check the path and the file.",
+            "knowledge.txt: cannot be read (No such file or directory). Check the path.",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("command", [["audit"], ["fit", "-o", "plant.model"]], ids=lambda command: command[0])
+@pytest.mark.parametrize("name", FILES)
+def test_bad_files(name: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed, sentences = FILES[name]
+    for path, content in (GOOD | changed).items():
+        if content is not None:
+            Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = sorted(tmp_path.iterdir())
+    result = CliRunner().invoke(main, [command[0], "data.csv", "knowledge.txt", *command[1:]])
+    assert sorted(result.stderr.splitlines()) == sorted(sentences)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+# Faults of commands: arguments -> stderr.
+COMMANDS: dict[str, tuple[list[str], str]] = {
+    "suffix": (
+        ["audit", "data.xls", "knowledge.txt"],
+        "data.xls: tables end in .csv, .parquet, .feather, got '.xls'. Convert it to one of these.",
+    ),
+    "no model": (
+        ["sample", "none.model", "-n", "3", "-o", "out.csv"],
+        "none.model: cannot be read (No such file or directory). Check the path.",
+    ),
+    "not a model": (
+        ["sample", "data.csv", "-n", "3", "-o", "out.csv"],
+        "data.csv: is not a model that moreso wrote, or is damaged. Fit and save it again.",
+    ),
+    "no folder": (
+        ["fit", "data.csv", "knowledge.txt", "-o", "none/plant.model"],
+        "none/plant.model: the folder 'none' does not exist. Make it first.",
+    ),
+    "a folder": (["fit", "data.csv", "knowledge.txt", "-o", "."], ".: is a folder. Name a file in it."),
+    "sample suffix": (
+        ["sample", "none.model", "-n", "3", "-o", "out.txt"],
+        "out.txt: tables end in .csv, .parquet, .feather, got '.txt'. Convert it to one of these.\n"
+        "none.model: cannot be read (No such file or directory). Check the path.",
+    ),
+    "weight": (
+        ["fit", "data.csv", "knowledge.txt", "-o", "plant.model", "--weight", "much", "--model", "vea"],
+        "--weight must be 'auto' or a number of at least 0, got 'much'.\n"
+        "the model must be one of factor, vae or a module, got 'vea'.",
+    ),
+    "negative weight": (
+        ["fit", "data.csv", "knowledge.txt", "-o", "plant.model", "--weight", "-1"],
+        "the weight must be 'auto' or a number of at least 0, got -1.0. Leave it at 'auto'.",
+    ),
+    "level": (
+        ["audit", "data.csv", "knowledge.txt", "--level", "7"],
+        "'level' must be in (0, 1), got 7.0. The usual one is 0.05.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_bad_command(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, content in GOOD.items():
+        Path(path).write_text(content)
+    arguments, sentence = COMMANDS[name]
+    result = CliRunner().invoke(main, arguments)
+    assert result.stderr.strip() == sentence
+    assert result.exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(GOOD)
+
+
+def test_a_truncated_or_newer_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plant.model"
+    Synthesizer("factor", KNOWN, max_epochs=1).fit(table()).save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:100], b"", whole.replace(b'\\"version\\": 1', b'\\"version\\": 9')):
+        assert damaged != whole
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"is damaged|has version 9, and this moreso reads 1"):
+            Synthesizer.load(path)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "plant.model"
+    path.write_text("old")
+    synthesizer = Synthesizer("factor", max_epochs=1).fit(table())
+    synthesizer.dtypes_ = {"inlet": object()}  # type: ignore[dict-item]  # cannot be written as JSON
+    with pytest.raises(TypeError):
+        synthesizer.save(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,85 @@
+"""Laws of the loss term."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moreso import Knowledge, Regularizer
+
+NAMES = ["a", "b", "c", "d"]
+
+
+def true_sample(n: int = 300) -> torch.Tensor:
+    """b follows a; c and d are of their own."""
+    x = torch.randn(n, 4, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = x[:, 0] ** 2 + 0.1 * x[:, 1]
+    return x
+
+
+@pytest.mark.parametrize("studentize", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_true_statement_costs_nothing_and_its_converse_costs(studentize: bool, normalize: bool) -> None:
+    x, margin = true_sample(), 3.0 if studentize else 0.01
+    true, false = (
+        Regularizer(Knowledge.parse(text), NAMES, data=x, margin=margin, studentize=studentize, normalize=normalize)
+        for text in ("a: b > c", "a: c > b")
+    )
+    assert true(x).item() == 0
+    assert false(x).item() > margin
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=3, max_size=3))
+def test_many_cost_their_mean_weighted_by_confidence(weights: list[float]) -> None:
+    x = true_sample(30)
+    texts = ["a: c > b", "a: c > d", "{c, d}: a > b"]
+    knowledge = Knowledge.parse("\n".join(f"{text} @ {weight}" for text, weight in zip(texts, weights, strict=True)))
+    single = torch.stack([Regularizer(Knowledge.parse(text), NAMES, data=x)(x) for text in texts])
+    expected = (torch.tensor(weights).double() * single).sum() / sum(weights)
+    torch.testing.assert_close(Regularizer(knowledge, NAMES, data=x)(x), expected, rtol=1e-5, atol=0)
+
+
+def test_it_is_the_hinge_of_the_gap() -> None:
+    x = true_sample(40)
+    knowledge = Knowledge.parse("a: c > b")
+    plain = Regularizer(knowledge, NAMES, data=x, studentize=False, margin=0.02)
+    gaps = plain.gaps(x)
+    assert plain(x).item() == pytest.approx(0.02 - gaps.gap.item())
+    studentized = Regularizer(knowledge, NAMES, data=x, margin=2.0)
+    assert studentized(x).item() == pytest.approx(2.0 - gaps.statistic.item())
+
+
+def test_descent_makes_samples_follow_a_statement_that_they_broke() -> None:
+    x = true_sample(100).requires_grad_()
+    regularizer = Regularizer(Knowledge.parse("a: c > b"), NAMES, data=true_sample())
+    optimizer = torch.optim.Adam([x], lr=0.05)
+    before = regularizer(x).item()
+    for _ in range(200):
+        optimizer.zero_grad()
+        regularizer(x).backward()
+        optimizer.step()
+    assert regularizer(x).item() == 0 < before
+    assert regularizer.gaps(x).gap.item() > 0
+
+
+def test_gradient() -> None:
+    x = true_sample(8).requires_grad_()
+    regularizer = Regularizer(Knowledge.parse("a: c > {b, d} @ 0.5"), NAMES, data=true_sample(), studentize=False)
+    torch.autograd.gradcheck(regularizer, x)
+
+
+def test_features_may_be_read_by_callables() -> None:
+    x = true_sample(50)
+    knowledge = Knowledge.parse("left: right > other")
+    regions = {"left": lambda x: x[:, 0], "right": lambda x: x[:, 1], "other": lambda x: x[:, 2:].reshape(-1, 2, 1)}
+    columns = Regularizer(Knowledge.parse("a: b > {c, d}"), NAMES, data=x)
+    torch.testing.assert_close(Regularizer(knowledge, regions, data=x)(x), columns(x))
+
+
+def test_bandwidths_are_saved_and_do_not_move() -> None:
+    x = true_sample(50)
+    regularizer = Regularizer(Knowledge.parse("a: b > c"), NAMES, data=x)
+    before = {name: tensor.clone() for name, tensor in regularizer.state_dict().items()}
+    regularizer(3 * x)
+    assert list(before) == ["relative.bandwidths"]
+    torch.testing.assert_close(regularizer.state_dict(), before)

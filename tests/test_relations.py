@@ -1,0 +1,85 @@
+"""Laws of the knowledge file and of relations."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moreso import Knowledge, KnowledgeError, Relation
+
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+
+
+@st.composite
+def relations(draw: st.DrawFn) -> Relation:
+    pool = draw(st.lists(names, min_size=3, max_size=9, unique=True))
+    cuts = sorted(draw(st.lists(st.integers(1, len(pool) - 1), min_size=2, max_size=2, unique=True)))
+    parts = pool[: cuts[0]], pool[cuts[0] : cuts[1]], pool[cuts[1] :]
+    confidence, reason = draw(st.floats(0, 1, exclude_min=True)), draw(st.text(st.characters(codec="utf-8")))
+    return Relation(parts[0], parts[1], parts[2], confidence, reason)
+
+
+@st.composite
+def knowledges(draw: st.DrawFn) -> Knowledge:
+    found = draw(st.lists(relations(), min_size=1, max_size=5))
+    used = {name for relation in found for group in relation.groups for name in group}
+    sides = [group for relation in found for group in relation.groups]
+    words = draw(st.lists(names.filter(lambda name: name not in used), unique=True, max_size=3))
+    return Knowledge(tuple(found), {word: sides[index % len(sides)] for index, word in enumerate(words)})
+
+
+@given(knowledges())
+def test_what_is_written_is_read_back(knowledge: Knowledge) -> None:
+    assert Knowledge.parse(str(knowledge)) == knowledge
+
+
+@given(relations())
+def test_a_relation_as_text_is_read_back(relation: Relation) -> None:
+    assert Knowledge.parse(str(relation)).relations == (relation,)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        Knowledge.parse(text)
+    except KnowledgeError as error:
+        assert all(fault.endswith((".", "'")) for fault in error.faults), error.faults  # noqa: PT017
+
+
+def test_a_chain_is_its_neighbouring_pairs() -> None:
+    chain = Knowledge.parse("t_out: t_in > {p, q} > ambient @ 0.5 # near to far")
+    apart = Knowledge.parse("t_out: t_in > {p, q} @ 0.5 # near to far\nt_out: {p,q} > ambient @ 0.5 # near to far")
+    assert chain == apart
+    assert [relation.line for relation in chain] == [1, 1]
+
+
+def test_a_named_group_stands_for_its_members() -> None:
+    knowledge = Knowledge.parse("unit = a, b\nall = unit, c\nx: all > d\ny: {unit, e} > d")
+    assert knowledge.relations == (Relation("x", ("a", "b", "c"), "d"), Relation("y", ("a", "b", "e"), "d"))
+    assert knowledge.describe(knowledge.relations[0]) == "x: all > d"
+
+
+def test_quotes_reasons_and_windows_line_ends() -> None:
+    text = '"inlet temp (C)": "out: \\"x\\" #1" > `am>b`   @ .5e0  # why # not\r\n\r\n# only a comment\r\n'
+    text = text.replace("@ .5e0", "@ 5e-1")
+    (relation,) = Knowledge.parse(text)
+    assert relation == Relation("inlet temp (C)", 'out: "x" #1', "am>b", confidence=0.5, reason="why # not")
+
+
+def test_restrict_keeps_what_can_be_read() -> None:
+    knowledge = Knowledge.parse("g = a, b\nx: g > c\nx: c > d")
+    assert knowledge.restrict(["x", "a", "b", "c"]) == Knowledge.parse("g = a, b\nx: g > c")
+
+
+def test_a_file_is_read_back(tmp_path: Path) -> None:
+    knowledge = Knowledge.parse("Zulauf_°C: Vorlauf > `außen temp`  # Rohr")
+    knowledge.write(tmp_path / "knowledge.txt")
+    assert Knowledge.read(tmp_path / "knowledge.txt") == knowledge
+    assert [path.name for path in tmp_path.iterdir()] == ["knowledge.txt"]
+
+
+def test_a_faulty_text_still_gives_its_readable_statements() -> None:
+    with pytest.raises(KnowledgeError) as caught:
+        Knowledge.parse("a: b > c\na b\n")
+    assert caught.value.readable == Knowledge.parse("a: b > c")

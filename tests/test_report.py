@@ -1,0 +1,68 @@
+"""What is reported is what was measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moreso import Knowledge, Synthesizer, Verdict, audit, report
+
+KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient # <same> pipe\nflow: inlet > ambient")
+
+
+@pytest.fixture
+def fits(plant: pd.DataFrame) -> list[Synthesizer]:
+    return [Synthesizer("factor", KNOWLEDGE, max_epochs=20, random_state=seed).fit(plant[:40]) for seed in (0, 1)]
+
+
+def test_gaps_and_verdicts_are_those_of_the_audit(plant: pd.DataFrame, fits: list[Synthesizer]) -> None:
+    fit, held_out = fits[0], plant[40:]
+    found = report(fit, held_out, draws=300)
+    assert fit.plain_ is not None
+    for rows, gap, holds in (
+        (held_out, "data_gap", "data_holds"),
+        (fit.plain_.sample(300), "gap_without", "holds_without"),
+        (fit.sample(300), "gap_with", "holds_with"),
+    ):
+        expected = audit(rows, KNOWLEDGE, like=held_out)
+        assert found.to_frame()[gap].tolist() == [finding.gap for finding in expected]
+        assert found.to_frame()[holds].tolist() == [finding.verdict is Verdict.HOLDS for finding in expected]
+
+
+def test_gain_of_one_fit_is_over_rows_and_of_several_over_fits(plant: pd.DataFrame, fits: list[Synthesizer]) -> None:
+    held_out = plant[40:]
+    differences = []
+    for fit in fits:
+        assert fit.plain_ is not None
+        differences.append(fit.score_samples(held_out) - fit.plain_.score_samples(held_out))
+    one = report(fits[0], held_out, draws=100).likelihood
+    assert one is not None
+    assert one.gain == pytest.approx(differences[0].mean())
+    assert one.error == pytest.approx(differences[0].std(ddof=1) / 20**0.5)
+    both = report(fits, [held_out, held_out], draws=100)
+    assert both.fits == 2
+    assert both.likelihood is not None
+    means = np.array([difference.mean() for difference in differences])
+    assert both.likelihood.gain == pytest.approx(means.mean())
+    assert both.likelihood.error == pytest.approx(means.std(ddof=1) / 2**0.5)
+    assert both.likelihood.won == (means > 0).sum()
+    assert "standard error over fits" in str(both.likelihood)
+
+
+def test_the_page_shows_every_statement_and_escapes_it(
+    plant: pd.DataFrame, fits: list[Synthesizer], tmp_path: Path
+) -> None:
+    found = report(fits[0], plant[40:], draws=100)
+    found.write(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;same&gt; pipe" in page
+    for row in found.statements:
+        for gap in (row.data_gap, row.gap_without, row.gap_with):
+            assert f"{gap:+.4f}" in page
+    for sentence in found.summary:
+        assert sentence in page
+    assert "http" not in page  # a page that stands alone
+    assert json.loads(found.to_json())["likelihood"]["over"] == "rows"
+    assert "flow: inlet > ambient" in str(found)

@@ -1,0 +1,107 @@
+"""Tables in, tables out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from moreso import Knowledge, Synthesizer
+from moreso.models import FactorAnalysis
+
+KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
+
+
+def quick(**settings: object) -> Synthesizer:
+    return Synthesizer(**{"model": "factor", "max_epochs": 15, "random_state": 0, **settings})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["factor", "vae"])
+def test_samples_have_the_form_of_the_table(plant: pd.DataFrame, model: str) -> None:
+    table = plant.astype({"inlet": "float32"})
+    synthesizer = quick(model=model, knowledge=KNOWLEDGE).fit(table)
+    for n in (1, 37, 1000):
+        sample = synthesizer.sample(n)
+        assert len(sample) == n
+        pd.testing.assert_series_equal(sample.dtypes, table.dtypes)
+        assert np.isfinite(sample.to_numpy(dtype=float)).all()
+
+
+def test_the_same_seed_gives_the_same_bits(plant: pd.DataFrame) -> None:
+    one, two, other = (quick(random_state=seed).fit(plant) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one.sample(20), two.sample(20))
+    assert not one.sample(20).equals(other.sample(20))
+    assert not one.sample(20).equals(one.sample(20, random_state=5))
+    np.testing.assert_array_equal(one.score_samples(plant), two.score_samples(plant))
+
+
+def test_likelihood_is_a_density_in_the_units_of_the_table(plant: pd.DataFrame) -> None:
+    before = quick().fit(plant).score_samples(plant)
+    scaled = plant.assign(ambient=plant.ambient * 1000)
+    after = quick().fit(scaled).score_samples(scaled[list(reversed(scaled.columns))])
+    np.testing.assert_allclose(after, before - np.log(1000), rtol=1e-4)
+
+
+def test_the_plain_twin_is_the_model_without_knowledge(plant: pd.DataFrame) -> None:
+    synthesizer = quick(knowledge=KNOWLEDGE).fit(plant)
+    plain = quick().fit(plant)
+    assert synthesizer.plain_ is not None
+    pd.testing.assert_frame_equal(synthesizer.plain_.sample(10), plain.sample(10))
+    assert not synthesizer.sample(10).equals(plain.sample(10))
+    assert quick(knowledge=KNOWLEDGE, compare=False).fit(plant).plain_ is None
+    assert plain.plain_ is None
+
+
+def test_weight_0_is_the_plain_model(plant: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(
+        quick(knowledge=KNOWLEDGE, weight=0).fit(plant).sample(10), quick().fit(plant).sample(10)
+    )
+
+
+@pytest.mark.parametrize("model", ["factor", "vae"])
+def test_a_saved_model_comes_back_whole(plant: pd.DataFrame, tmp_path: Path, model: str) -> None:
+    synthesizer = quick(model=model, knowledge=KNOWLEDGE, weight=0.5).fit(plant)
+    synthesizer.save(tmp_path / "plant.model")
+    loaded = Synthesizer.load(tmp_path / "plant.model")
+    pd.testing.assert_frame_equal(loaded.sample(10), synthesizer.sample(10))
+    np.testing.assert_array_equal(loaded.score_samples(plant), synthesizer.score_samples(plant))
+    assert loaded.get_params() == synthesizer.get_params()
+    assert loaded.history_ == synthesizer.history_
+    assert loaded.plain_ is not None
+    assert synthesizer.plain_ is not None
+    pd.testing.assert_frame_equal(loaded.plain_.sample(10), synthesizer.plain_.sample(10))
+    assert [path.name for path in tmp_path.iterdir()] == ["plant.model"]
+
+
+def test_a_model_of_the_users_own(plant: pd.DataFrame, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        own = FactorAnalysis(4, n_latent=2)
+    before = {name: tensor.clone() for name, tensor in own.state_dict().items()}
+    synthesizer = quick(model=own, knowledge=KNOWLEDGE).fit(plant)
+    torch.testing.assert_close(dict(own.state_dict()), before)
+    synthesizer.save(tmp_path / "own.model")
+    loaded = Synthesizer.load(tmp_path / "own.model", model=lambda width: FactorAnalysis(width, n_latent=2))
+    pd.testing.assert_frame_equal(loaded.sample(10), synthesizer.sample(10))
+    with pytest.raises(ValueError, match="a model of your own"):
+        Synthesizer.load(tmp_path / "own.model")
+
+
+def test_scikit_learn_conventions(plant: pd.DataFrame) -> None:
+    synthesizer = quick(knowledge=KNOWLEDGE, weight=2.0)
+    copy = clone(synthesizer)
+    assert copy.get_params() == synthesizer.get_params()
+    assert synthesizer.set_params(weight=1.0).weight == 1.0
+    with pytest.raises(NotFittedError):
+        synthesizer.sample(3)
+    with pytest.raises(NotFittedError):
+        synthesizer.score_samples(plant)
+    assert list(synthesizer.fit(plant).feature_names_in_) == list(plant.columns)
+
+
+def test_an_unset_seed_is_drawn_and_kept(plant: pd.DataFrame) -> None:
+    one, two = quick(random_state=None).fit(plant), quick(random_state=None).fit(plant)
+    assert one.seed_ != two.seed_
+    pd.testing.assert_frame_equal(one.sample(5), quick(random_state=one.seed_).fit(plant).sample(5))

@@ -1,0 +1,88 @@
+"""Laws of the loop."""
+
+import pytest
+import torch
+from torch import nn
+
+from moreso import Knowledge, Regularizer
+from moreso.models import FactorAnalysis
+from moreso.training import AUTO_RATIO, fit, relative_weight
+
+
+def model() -> FactorAnalysis:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return FactorAnalysis(3)
+
+
+def rows(n: int = 40) -> torch.Tensor:
+    return torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+    states = []
+    for seed in (1, 1, 2):
+        trained = model()
+        fit(trained, rows(), max_epochs=5, random_state=seed)
+        states.append(trained.loadings.detach())
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_fit() -> None:
+    trained = model()
+    history = fit(trained, rows(), max_epochs=2000, patience=15)
+    assert history.epochs == history.best_epoch + 16 < 2000
+    assert history.validation_loss[history.best_epoch] == min(history.validation_loss)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert trained.loss(rows()[order[-10:]]).item() == pytest.approx(min(history.validation_loss), rel=1e-5)
+
+
+def test_validation_rows_are_not_trained_on() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Spy(FactorAnalysis):
+        def loss(self, x: torch.Tensor) -> torch.Tensor:
+            if torch.is_grad_enabled():
+                seen.append(x[:, 0])
+            return super().loss(x)
+
+    numbered = torch.arange(40.0)[:, None].repeat(1, 3) / 40
+    with torch.random.fork_rng():
+        fit(Spy(3), numbered, max_epochs=3, validation=0.25, batch_size=8)
+    assert len(set(torch.cat(seen).tolist())) == 30
+    assert len(torch.cat(seen)) == 3 * 30
+
+
+def test_a_penalty_moves_the_model_towards_what_was_stated() -> None:
+    regularizer = Regularizer(Knowledge.parse("a: b > c"), ["a", "b", "c"], data=rows())
+    gaps = []
+    for weight in (0, "auto", 3.0):
+        trained = model()
+        history = fit(trained, rows(), penalty=regularizer, weight=weight, max_epochs=60)
+        assert len(history.penalty) == (history.epochs if weight else 0)
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(0)
+            gaps.append(regularizer.gaps(trained.sample(1000)).gap.item())
+    assert gaps[0] < gaps[1]
+    assert gaps[0] < gaps[2]
+
+
+def test_auto_weight_makes_the_penalty_gradient_a_fixed_share() -> None:
+    parameter = nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.tensor([3.0, 0.0, 4.0])
+    gradient = torch.tensor([0.0, 1e-3, 0.0])
+    weight = relative_weight([(parameter, gradient)])
+    assert (weight * gradient).norm().item() == pytest.approx(AUTO_RATIO * 5)
+    assert relative_weight([(parameter, 0 * gradient)]) == 0
+
+
+def test_a_weight_multiplies_the_penalty() -> None:
+    """One step of plain descent equals descent on loss + weight * penalty."""
+    losses = []
+    for weight in (2.0, 6.0):
+        trained = model()
+        fit(trained, rows(), penalty=lambda x: x.mean() * 0 + x.square().mean(), weight=weight, max_epochs=1)
+        losses.append(trained.log_scale.detach())
+    assert not torch.equal(losses[0], losses[1])
