@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 def cli_reference() -> str:
     """Return docs/cli.md: the help of every command."""
     parts = ["# The commands\n\nGenerated from `--help` by `make docs`.\n"]
-    top = click.Context(main, info_name="moreso")
+    top = click.Context(main, info_name="moreso", **main.context_settings)
     for name in main.list_commands(top):
         command = main.commands[name]
         context = click.Context(command, info_name=name, parent=top, max_content_width=100, terminal_width=100)

@@ -6,6 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import settings as hypothesis
+
+# A law may take its time on a busy machine; a timed test would be a test of the machine.
+hypothesis.register_profile("moreso", deadline=None)
+hypothesis.load_profile("moreso")
 
 
 @pytest.fixture(autouse=True)
