@@ -185,4 +185,5 @@ def _bar(shown: bool) -> AbstractContextManager[Progress | None]:
     if not shown:
         return nullcontext()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}")
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
