@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint mutants docs clean
+.PHONY: demo test lint mutants bench docs clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
@@ -18,6 +18,11 @@ lint: $(READY)
 
 mutants: $(READY)  ## Break the code on purpose, and name the test that notices.
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+bench: $(READY)  ## Measure speed and memory against other libraries (half an hour), and write docs/performance.md.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY)  ## Write the generated parts of README.md and docs/ anew.
 	$(BIN)/python docs/generate.py

@@ -1,5 +1,7 @@
 """Verdicts on data."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,10 +60,26 @@ def test_another_table_can_be_the_ruler(plant: pd.DataFrame) -> None:
     assert audit(shrunk, knowledge, like=plant).findings[0].gap < same / 10
 
 
-def test_long_tables_are_thinned(plant: pd.DataFrame) -> None:
+def test_single_columns_use_every_row_and_groups_of_columns_a_thinned_table() -> None:
     random = np.random.default_rng(0)
-    table = pd.DataFrame(random.normal(size=(2 * MAX_ROWS + 1, 3)), columns=["a", "b", "c"])
+    n = 2 * MAX_ROWS + 1
+    table = pd.DataFrame(random.normal(size=(n, 4)), columns=list("abcd"))
+    found = audit(table, Knowledge.parse("a: b > c\na: {b, c} > d"))
+    assert [finding.rows for finding in found] == [n, -(-n // 3)]
+
+
+def test_very_heavy_tails_in_a_long_table_are_thinned() -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(60_000, 3)) ** 31, columns=list("abc"))
     assert audit(table, Knowledge.parse("a: b > c")).findings[0].rows <= MAX_ROWS
+
+
+def test_long_tables_agree_with_double_precision(monkeypatch: pytest.MonkeyPatch, plant: pd.DataFrame) -> None:
+    expected = audit(plant, BOTH).to_frame()
+    monkeypatch.setattr(sys.modules["moreso.audit"], "LONG", 10)
+    found = audit(plant, BOTH).to_frame()
+    for name in ("gap", "standard_error", "normalized_gap", "pvalue"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-6)
 
 
 def test_few_rows_are_noted(plant: pd.DataFrame) -> None:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from moreso.kernels import gaussian_gram, median_bandwidth, spread_bandwidth
+from moreso.kernels import cosine_basis, gaussian_gram, median_bandwidth, spread_bandwidth
 from tests import oracles
 
 
@@ -42,3 +44,22 @@ def test_spread_is_the_median_distance_of_gaussian_rows_and_scales_with_them() -
 def test_thinning_hardly_moves_the_median() -> None:
     x = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     assert median_bandwidth(x).item() == pytest.approx(median_bandwidth(x, max_rows=5000).item(), rel=0.03)
+
+
+@given(st.floats(0.5, 60), st.sampled_from([1e-4, 1e-6, 1e-9]))
+def test_features_give_the_kernel_within_the_tolerance_over_the_whole_range(width: float, tolerance: float) -> None:
+    basis = cosine_basis(width, tolerance=tolerance)
+    assert width <= basis.width <= 1.05 * max(width, 1)
+    x = torch.linspace(-basis.width / 2, basis.width / 2, 401, dtype=torch.double)
+    angles = basis.frequencies * x
+    features = basis.projection @ torch.cat([angles.cos(), angles.sin()])
+    error = features.T @ features - gaussian_gram(x[:, None], 1.0)
+    # The constant term is left out: the error may be any constant, but must be one to within the tolerance.
+    assert (error.max() - error.min()).item() <= 2 * tolerance
+    assert (features.square().sum(0) - basis.square).abs().max().item() <= tolerance
+
+
+def test_a_tighter_tolerance_and_a_wider_range_cost_more_features() -> None:
+    ranks = [[cosine_basis(width, tolerance=tolerance).rank for tolerance in (1e-4, 1e-6)] for width in (7, 20)]
+    assert ranks[0][0] < ranks[0][1] <= 17
+    assert ranks[0][0] < ranks[1][0] < ranks[1][1]

@@ -1,33 +1,50 @@
 """Relations x samples -> gaps: the one quantity that is tested on data, pushed on samples and reported on both."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence import Dependence, grams_of, pair_dependence
-from moreso.kernels import gaussian_gram, median_bandwidth, spread_bandwidth
+from moreso.dependence import Dependence, exactly, in_bandwidths
+from moreso.kernels import median_bandwidth, spread_bandwidth
 from moreso.relations import Knowledge, KnowledgeError
 
 Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
 """How names are read from a batch: the names of its columns in order, or a callable on the batch for each name."""
 
 
-@dataclass(frozen=True)
 class Gaps:
-    """The gaps of all relations on one sample, with gradient, and their standard errors, without.
+    """The gaps of all relations on one sample.
 
     Args:
-        gap: HSIC(ref, plus) - HSIC(ref, minus), or its normalised form.
-        standard_error: of each gap, over samples of the same size.
+        dependence: of the pairs of groups.
+        plus: which pair is (ref, plus), per relation.
+        minus: which pair is (ref, minus).
+
+    Attributes:
+        gap: HSIC(ref, plus) - HSIC(ref, minus), or its normalised form, with gradient.
     """
 
-    gap: Float[Tensor, " relations"]
-    standard_error: Float[Tensor, " relations"]
+    def __init__(
+        self, dependence: Dependence, plus: Int[Tensor, " relations"], minus: Int[Tensor, " relations"]
+    ) -> None:
+        self._dependence, self._plus, self._minus = dependence, plus, minus
+        self.gap: Float[Tensor, " relations"] = dependence.value[plus] - dependence.value[minus]
+
+    def unnormalized(self) -> "Gaps":
+        """Return the plain gaps, where these are normalised, without measuring the sample again."""
+        return Gaps(self._dependence.unnormalized(), self._plus, self._minus)
+
+    @cached_property
+    def standard_error(self) -> Float[Tensor, " relations"]:
+        """Standard error of each gap over samples of the same size, without gradient; computed when first asked for."""
+        return self._dependence.standard_error(self._plus, self._minus)
 
     @property
     def statistic(self) -> Float[Tensor, " relations"]:
@@ -44,7 +61,7 @@ class Gaps:
 class RelativeDependence(nn.Module):
     """Knowledge compiled against features: from a batch to the gaps of all relations.
 
-    Each group's Gram matrix and each unordered pair of groups is computed once, however many relations share it.
+    Each group is represented once and each unordered pair of groups computed once, however many relations share it.
 
     Args:
         knowledge: at least one relation.
@@ -59,6 +76,9 @@ class RelativeDependence(nn.Module):
     """
 
     bandwidths: Tensor | None
+    plus: Tensor
+    minus: Tensor
+    columns: Tensor
 
     def __init__(
         self, knowledge: Knowledge, features: Features, *, data: object | None = None, normalize: bool = False
@@ -71,7 +91,11 @@ class RelativeDependence(nn.Module):
         self.features: Features = dict(features) if isinstance(features, Mapping) else list(features)
         knowledge.check(list(self.features))
         self.normalize = normalize
-        self.groups = list(dict.fromkeys(chain.from_iterable(relation.groups for relation in knowledge)))
+        groups = list(dict.fromkeys(chain.from_iterable(relation.groups for relation in knowledge)))
+        # What a callable returns may be wide, whatever its name.
+        scalar = [] if isinstance(features, Mapping) else [group for group in groups if len(group) == 1]
+        self.wide = [group for group in groups if group not in scalar]
+        self.groups = scalar + self.wide
         place = {group: index for index, group in enumerate(self.groups)}
         pairs: dict[tuple[int, int], int] = {}
 
@@ -79,9 +103,14 @@ class RelativeDependence(nn.Module):
             key = sorted((place[left], place[right]))
             return pairs.setdefault((key[0], key[1]), len(pairs))
 
-        self.plus = [pair(relation.ref, relation.plus) for relation in knowledge]
-        self.minus = [pair(relation.ref, relation.minus) for relation in knowledge]
+        plus = torch.tensor([pair(relation.ref, relation.plus) for relation in knowledge])
+        minus = torch.tensor([pair(relation.ref, relation.minus) for relation in knowledge])
+        names = list(self.features)
         self.pairs = list(pairs)
+        self.register_buffer("plus", plus, persistent=False)
+        self.register_buffer("minus", minus, persistent=False)
+        columns = torch.tensor([names.index(name) for (name,) in scalar], dtype=torch.long)
+        self.register_buffer("columns", columns, persistent=False)
         widths = None if data is None else torch.stack([self._bandwidth(group, data) for group in self.groups])
         self.register_buffer("bandwidths", widths)
 
@@ -92,7 +121,7 @@ class RelativeDependence(nn.Module):
         except ValueError as error:
             raise ValueError(f"'{', '.join(group)}': {error}") from None
 
-    def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "n d"]:
+    def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "n _"]:
         """Return the samples of one group of features."""
         if isinstance(self.features, Mapping):
             return torch.cat([self.features[name](batch).reshape(len(batch), -1) for name in group], dim=1)
@@ -109,22 +138,29 @@ class RelativeDependence(nn.Module):
                 f"'x' must have one column a feature ({len(self.features)}), got shape {tuple(batch.shape)}. "
                 "Pass the names of its columns, in order, as 'features'."
             )
-        samples = [self.read(batch, group) for group in self.groups]
-        for group, sample in zip(self.groups, samples, strict=True):
+        scalars = batch[:, self.columns] if len(self.columns) else batch.new_empty(len(batch), 0)
+        wide = [self.read(batch, group) for group in self.wide]
+        self._check_finite(scalars, wide)
+        if self.bandwidths is None:
+            scalars = scalars / spread_bandwidth(scalars[:, :, None])
+            wide = [sample / spread_bandwidth(sample) for sample in wide]
+        else:
+            widths = self.bandwidths.to(scalars.dtype)
+            scalars = scalars / widths[: len(self.columns)]
+            wide = [sample / width for sample, width in zip(wide, widths[len(self.columns) :], strict=True)]
+        return Gaps(Dependence(scalars, wide, self.pairs, normalize=self.normalize), self.plus, self.minus)
+
+    def _check_finite(self, scalars: Tensor, wide: Sequence[Tensor]) -> None:
+        # A sum is finite unless a term is not, and far cheaper than a test of each.
+        if all(math.isfinite(float(sample.detach().sum())) for sample in (scalars, *wide)):
+            return
+        columns = [*scalars.T, *wide]
+        for group, sample in zip(self.groups, columns, strict=True):
             if not sample.isfinite().all():
                 raise ValueError(
                     f"'x' holds values that are not finite in '{', '.join(group)}'. Lower the learning rate, "
                     "or look for an overflow in the model."
                 )
-        widths = [spread_bandwidth(sample) for sample in samples] if self.bandwidths is None else self.bandwidths
-        grams = [gaussian_gram(sample, width) for sample, width in zip(samples, widths, strict=True)]
-        found = pair_dependence(grams, self.pairs, normalize=self.normalize)
-        return _gaps(found, self.plus, self.minus)
-
-
-def _gaps(found: Dependence, plus: list[int], minus: list[int]) -> Gaps:
-    influence = found.influence[plus] - found.influence[minus]
-    return Gaps(found.value[plus] - found.value[minus], (influence.square().mean(1) / influence.shape[1]).sqrt())
 
 
 @dataclass(frozen=True)
@@ -184,9 +220,10 @@ def relative_test(
     True
     """
     groups = [torch.as_tensor(group).detach().double() for group in (ref, plus, minus)]
-    found = pair_dependence(grams_of(groups, bandwidths), [(0, 1), (0, 2)])
-    gaps = _gaps(found, [0], [1])
-    covariance = found.influence @ found.influence.T / found.influence.shape[1] ** 2
+    found = exactly(in_bandwidths(groups, bandwidths), [(0, 1), (0, 2)])
+    gaps = Gaps(found, torch.tensor([0]), torch.tensor([1]))
+    influence = torch.cat(list(found.influence()), dim=1)
+    covariance = influence @ influence.T / len(groups[0]) ** 2
     return RelativeTest(
         gap=gaps.gap.item(),
         standard_error=gaps.standard_error.item(),

@@ -111,6 +111,6 @@ def column_faults(column: "pd.Series[Any]", *, missing: bool = False, constant: 
         return [f"column '{name}' is empty. Leave it out."]
     if not np.isfinite(present.to_numpy(dtype=float)).all():
         faults.append(f"column '{name}' has infinite values. Replace them or drop those rows.")
-    elif not constant and present.nunique() == 1 and len(column) >= MIN_ROWS:
+    elif not constant and len(column) >= MIN_ROWS and present.min() == present.max():
         faults.append(f"column '{name}' is constant (every value is {present.iloc[0]}). Leave it out.")
     return faults

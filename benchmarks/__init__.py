@@ -1,0 +1,1 @@
+"""Speed and memory, as ratios to named baselines; on the public API only."""

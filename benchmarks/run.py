@@ -1,0 +1,264 @@
+"""Measure everything, interleaved in one run, and write a line of JSON per workload and contestant: `make bench`.
+
+One thread, single precision. Slow contestants are timed on a few relations and scaled; lines say so (`scaled_from`).
+"""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmarks import peers
+from moreso import Knowledge, Regularizer, Relation
+from moreso.dependence import Dependence
+from moreso.dependence.lowrank import LowRank
+from moreso.models import VAE
+
+RESULTS = Path(__file__).parent / "results" / "cpu.jsonl"
+ROUNDS = 7
+
+
+def named(triples: list[peers.Triple]) -> Knowledge:
+    """Turn positions into relations between features f0, f1, ..."""
+    return Knowledge(tuple(Relation(f"f{a}", f"f{b}", f"f{c}") for a, b, c in triples))
+
+
+class Bench:
+    """Collects measurements."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, object]] = []
+
+    def interleave(
+        self, workload: str, contestants: dict[str, tuple[Callable[[], object], float]], rounds: int = ROUNDS
+    ) -> None:
+        """Time all contestants in turn, `rounds` times; each has a factor by which its time is scaled."""
+        times: dict[str, list[float]] = {name: [] for name in contestants}
+        for call, _ in contestants.values():
+            call()
+        for _ in range(rounds):
+            for name, (call, _) in contestants.items():
+                # A short call is repeated, so that the clock's grain does not matter.
+                count, start = 0, time.process_time()
+                while time.process_time() - start < 0.03 or count == 0:
+                    call()
+                    count += 1
+                times[name].append((time.process_time() - start) / count)
+        ours = statistics.median(times["moreso"])
+        for name, (_, factor) in contestants.items():
+            seconds = [factor * each for each in times[name]]
+            quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
+            self.add(
+                workload,
+                name,
+                seconds=statistics.median(seconds),
+                quartiles=[quartiles[0], quartiles[2]],
+                ratio=statistics.median(seconds) / ours,
+                scaled_by=factor,
+                rounds=rounds,
+            )
+
+    def add(self, workload: str, contestant: str, **values: object) -> None:
+        """Keep one line, and show it."""
+        line = {"workload": workload, "contestant": contestant, **values}
+        self.lines.append(line)
+        print(json.dumps(line), flush=True)
+
+    def write(self) -> None:
+        """Write all lines, led by one that says where they were measured."""
+        packages = ("moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops")
+        head = {
+            "machine": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "versions": {name: version(name) for name in packages},
+        }
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text("\n".join(json.dumps(line) for line in [head, *self.lines]) + "\n")
+
+
+def ours(x: torch.Tensor, triples: list[peers.Triple]) -> Callable[[], object]:
+    """Value and gradient of the regularizer."""
+    names = [f"f{i}" for i in range(x.shape[1])]
+    regularizer = Regularizer(named(triples), names, data=x, margin=0.02, studentize=False)
+    leaf = x.clone().requires_grad_()
+
+    def call() -> object:
+        return torch.autograd.grad(regularizer(leaf), leaf, allow_unused=True)
+
+    return call
+
+
+def scalars(bench: Bench) -> None:
+    """Scalar features: value and gradient."""
+    for m, features, relations in (
+        (128, 10, 20),
+        (128, 50, 500),
+        (512, 10, 20),
+        (512, 50, 20),
+        (512, 50, 500),
+        (2048, 50, 20),
+        (2048, 50, 50),
+        (2048, 50, 500),
+        (8192, 50, 500),
+    ):
+        x, triples = peers.problem(m, features, relations)
+        groups = list(x.T[:, :, None].contiguous())
+        few = 20 if m < 512 else 5 if m < 2048 else 2
+        part, factor = triples[:few], relations / min(few, relations)
+        contestants: dict[str, tuple[Callable[[], object], float]] = {
+            "moreso": (ours(x, triples), 1.0),
+            "loop O(m^2), autograd": (partial(peers.loop, groups, part, peers.unbiased), factor),
+        }
+        if m <= 2048:
+            contestants["loop H K H, autograd"] = (partial(peers.loop, groups, part, peers.centred), factor)
+            contestants["hyppo, values"] = (partial(peers.hyppo, groups, part), factor)
+            contestants["pytorch-ignite, values"] = (partial(peers.ignite, groups, part), factor)
+            contestants["dcor, values of distance covariance"] = (partial(peers.distance, groups, part), factor)
+        if m == 512 and keops_compiles():
+            contestants["KeOps, value and gradient"] = (partial(peers.keops, groups, part), factor)
+        bench.interleave(f"m = {m}, {features} features, {relations} relations", contestants, 7 if m < 2048 else 3)
+
+
+def keops_compiles() -> bool:
+    """Whether KeOps finds a compiler."""
+    try:
+        x = torch.randn(8, 1)
+        peers.keops([x, x, x], [(0, 1, 2)])
+    except Exception as error:
+        print(f"KeOps is left out: {str(error).splitlines()[0]}", file=sys.stderr)
+        return False
+    return True
+
+
+def wide(bench: Bench) -> None:
+    """Three groups of 784 columns, in three relations."""
+    x = torch.randn(512, 3 * 784, generator=torch.Generator().manual_seed(0))
+    x += x[:, :1]
+    names = {f"f{i}": partial(region, i) for i in range(3)}
+    triples = [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
+    regularizer = Regularizer(named(triples), names, data=x, margin=0.02, studentize=False)
+    leaf = x.clone().requires_grad_()
+    width = regularizer.relative.bandwidths
+    assert width is not None
+    groups = [x[:, 784 * i : 784 * (i + 1)] / width[i] for i in range(3)]
+    bench.interleave(
+        "m = 512, three groups of 784 columns, 3 relations",
+        {
+            "moreso": (lambda: torch.autograd.grad(regularizer(leaf), leaf), 1.0),
+            "loop O(m^2), autograd": (lambda: peers.loop(groups, triples, peers.unbiased), 1.0),
+            "loop H K H, autograd": (lambda: peers.loop(groups, triples, peers.centred), 1.0),
+            "hyppo, values": (lambda: peers.hyppo(groups, triples), 1.0),
+            "pytorch-ignite, values": (lambda: peers.ignite(groups, triples), 1.0),
+        },
+        3,
+    )
+
+
+def region(index: int, batch: torch.Tensor) -> torch.Tensor:
+    """Return one of the wide groups."""
+    return batch[:, 784 * index : 784 * (index + 1)]
+
+
+def products(features: torch.Tensor, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do the two matrix products without which neither value nor gradient can be had in this way."""
+    return features @ features.T, matrix @ features
+
+
+def own(bench: Bench) -> None:
+    """Growth with rows, share of the matrix products, standard errors, and a training step."""
+    for m in (512, 2048, 8192, 32768):
+        x, triples = peers.problem(m, 50, 500)
+        pairs = list(dict.fromkeys((min(a, other), max(a, other)) for a, b, c in triples for other in (b, c)))
+        place = {pair: index for index, pair in enumerate(pairs)}
+        plus = torch.tensor([place[min(a, b), max(a, b)] for a, b, _ in triples])
+        minus = torch.tensor([place[min(a, c), max(a, c)] for a, _, c in triples])
+        found = Dependence(x, [], pairs)
+        size = sum(part.basis.rank * 50 for part in found.parts if isinstance(part, LowRank))
+        features, matrix = torch.randn(size, min(m, 2048)), torch.randn(size, size)
+        bench.interleave(
+            f"m = {m}, 50 features, 500 relations: parts",
+            {
+                "moreso": (ours(x, triples), 1.0),
+                "the two matrix products alone": (partial(products, features, matrix), max(1, m / 2048)),
+                "standard errors of all gaps": (partial(found.standard_error, plus, minus), 1.0),
+            },
+            5 if m < 10_000 else 3,
+        )
+    x, triples = peers.problem(256, 20, 50)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VAE(20, hidden=128)
+        optimizer = torch.optim.Adam(model.parameters())
+        regularizers = {
+            "moreso": Regularizer(named(triples), [f"f{i}" for i in range(20)], data=x),
+            "regularized, margin in units of the gap": Regularizer(
+                named(triples), [f"f{i}" for i in range(20)], data=x, studentize=False, margin=0.02
+            ),
+            "plain step": None,
+        }
+
+        def step(regularizer: Regularizer | None) -> None:
+            optimizer.zero_grad()
+            loss = model.loss(x)
+            if regularizer is not None:
+                loss = loss + 0.01 * regularizer(model.sample(256))
+            loss.backward()
+            optimizer.step()
+
+        bench.interleave(
+            "a step of the VAE (hidden 128, batch 256), 50 relations, 256 samples",
+            {name: (partial(step, regularizer), 1.0) for name, regularizer in regularizers.items()},
+        )
+
+
+AUDIT = """
+import resource, sys, time
+import numpy as np, pandas as pd, torch
+torch.set_num_threads(1)
+import moreso
+common = random.normal(size=1_000_000)
+table = pd.DataFrame({f"f{i}": random.normal(size=1_000_000) + (i % 3) * common for i in range(20)})
+names = list(table.columns)
+knowledge = moreso.Knowledge(tuple(moreso.Relation(*[names[j] for j in random.permutation(20)[:3]]) for _ in range(50)))
+start = time.perf_counter()
+moreso.audit(table, knowledge)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+def audit(bench: Bench) -> None:
+    """A million rows, in a process of its own for its peak memory."""
+    found = []
+    for _ in range(3):
+        run = subprocess.run([sys.executable, "-c", AUDIT], capture_output=True, text=True, check=True)
+        found.append(tuple(map(float, run.stdout.split())))
+    seconds = sorted(each[0] for each in found)
+    bench.add(
+        "audit of 10^6 rows x 20 columns x 50 relations",
+        "moreso",
+        seconds=seconds[1],
+        quartiles=[seconds[0], seconds[2]],
+        peak_gb=max(each[1] for each in found),
+        rounds=3,
+    )
+
+
+def main() -> None:
+    """Run all parts and write the results."""
+    torch.set_num_threads(1)
+    bench = Bench()
+    for part in (scalars, wide, own, audit):
+        part(bench)
+    bench.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""The door of the room: choose a path for each pair, put the values together, and spread standard errors."""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from moreso.dependence.exact import Exact
+from moreso.dependence.lowrank import LowRank, Pairs
+from moreso.kernels import median_bandwidth
+
+MIN_ROWS = 4
+"""The unbiased estimator is a mean over 4-tuples of rows."""
+
+TOLERANCE = 1e-6
+"""Greatest error of the kernel on the low-rank path; the kernel's maximum is 1."""
+
+LOW_RANK_ROWS = 100
+"""Fewer rows than this are cheaper by Gram matrices."""
+
+WIDEST = 40.0
+"""Scalar groups that spread over more bandwidths than this (heavy tails) are squeezed first; see `_squeeze`."""
+
+EXACT_ROWS = 50_000
+"""The exact path refuses more rows: it would take hours."""
+
+ROWS = 1024
+"""Standard errors are summed over chunks of this many rows."""
+
+
+class TooManyRowsError(ValueError):
+    """More rows than the exact path can take."""
+
+
+class Dependence:
+    """HSIC of several pairs of groups on one sample, and the standard errors of their combinations.
+
+    Scalar groups with at least 100 rows take O(m groups rank^2) time, rank about 17, through features whose kernel is
+    within `tolerance` of the Gaussian one; wide groups, heavy tails and fewer rows take O(m^2 groups^2), by tiles.
+
+    Args:
+        scalars: samples of the scalar groups, a column each, in units of the bandwidth; at least 4 rows.
+        wide: samples of the other groups, in units of the bandwidth.
+        pairs: positions of groups, the scalar ones first.
+        normalize: divide HSIC(x, y) by sqrt(HSIC(x, x) HSIC(y, y)): comparable between groups of different width.
+        tolerance: greatest error of the kernel on the low-rank path; 0 takes the exact path throughout.
+
+    Attributes:
+        value: the unbiased estimates, with gradient.
+
+    Raises:
+        ValueError: fewer than 4 rows.
+        TooManyRowsError: more than 50,000 rows for the exact path.
+
+    References:
+        Song, Smola, Gretton, Bedo & Borgwardt, "Feature Selection via Dependence Maximization", JMLR 2012, eq. 5.
+    """
+
+    def __init__(
+        self,
+        scalars: Float[Tensor, "m scalars"],
+        wide: Sequence[Float[Tensor, "m _"]],
+        pairs: Sequence[tuple[int, int]],
+        *,
+        normalize: bool = False,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        self.count, self.normalize = len(scalars), normalize
+        if self.count < MIN_ROWS:
+            raise ValueError(
+                f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {self.count}. Draw more samples per step."
+            )
+        scalars, too_wide = _squeeze(scalars, tolerance)
+        plan = _plan(tuple(pairs), normalize, scalars.shape[1], too_wide, scalars.device)
+        self._left, self._right = plan.own
+        self.parts: list[LowRank | Exact] = []
+        values = []
+        if plan.low is not None:
+            z = scalars if plan.columns is None else scalars[:, plan.columns]
+            low = LowRank(z, plan.low, tolerance=tolerance)
+            self.parts.append(low)
+            values.append(low.value(z))
+        if plan.exact is not None:
+            if self.count > EXACT_ROWS:
+                raise TooManyRowsError(
+                    "wide groups and very heavy tails need time that grows with the square of the rows, and there are "
+                    f"{self.count}. Pass at most {EXACT_ROWS} rows."
+                )
+            groups = [scalars[:, [g]] if g < scalars.shape[1] else wide[g - scalars.shape[1]] for g in plan.groups]
+            exact = Exact(groups, plan.exact)
+            self.parts.append(exact)
+            values.append(exact.value(*groups))
+        self._order = plan.order
+        self._pairs = len(pairs)
+        self.raw = self._gather(values)
+        self.value = self.raw[: self._pairs] / self._roots(self.raw) if normalize else self.raw
+
+    def unnormalized(self) -> "Dependence":
+        """Return the plain values of the same pairs, which a normalised dependence has at hand."""
+        view = copy.copy(self)
+        view.normalize, view.value = False, self.raw[: self._pairs]
+        return view
+
+    def _gather(self, values: Sequence[Tensor]) -> Tensor:
+        return values[0] if len(values) == 1 else torch.cat(list(values))[self._order]
+
+    def _roots(self, raw: Tensor) -> Tensor:
+        # A group that has collapsed to a point depends on nothing; the floor keeps 0/0 at 0.
+        scale = raw.clamp(min=torch.finfo(raw.dtype).eps)
+        return (scale[self._left] * scale[self._right]).sqrt()
+
+    def influence(self) -> Iterator[Float[Tensor, "pairs chunk"]]:
+        """Yield, chunk by chunk of rows, what each row contributes to each value, with mean zero.
+
+        sqrt(mean(influence^2) / m) is the standard error of a value, and that of a linear combination of values follows
+        from the same combination of influences.
+
+        References:
+            Bounliphone, Gretton, Tenenhaus & Blaschko, "A Low Variance Consistent Test of Relative Dependency",
+            ICML 2015; docs/method.md shows why it takes this short form.
+        """
+        m = self.count
+        scale = 2 * (m - 2) / ((m - 1) * (m - 3))
+        with torch.no_grad():
+            for start in range(0, m, ROWS):
+                rows = slice(start, min(start + ROWS, m))
+                spread = self._gather([part.rows(rows) for part in self.parts]) * scale
+                if self.normalize:
+                    # The delta method: how a row moves the ratio through its numerator and both its denominators.
+                    drift = spread / self.raw.clamp(min=torch.finfo(self.raw.dtype).eps)[:, None]
+                    pull = self.value[:, None] / 2 * (drift[self._left] + drift[self._right])
+                    spread = spread[: self._pairs] / self._roots(self.raw)[:, None] - pull
+                yield spread
+
+    def standard_error(self, plus: Int[Tensor, " gaps"], minus: Int[Tensor, " gaps"]) -> Float[Tensor, " gaps"]:
+        """Return the standard errors of value[plus] - value[minus], without gradient."""
+        total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
+        for spread in self.influence():
+            total += (spread[plus] - spread[minus]).square().sum(1, dtype=torch.float64)
+        return (total.sqrt() / self.count).to(self.value.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Which pairs take which path, and where their values belong.
+
+    Args:
+        low: the pairs on the low-rank path, or None.
+        columns: the scalar groups that they use, or None for all of them in order.
+        exact: the pairs on the exact path, or None.
+        groups: the groups that those use.
+        order: puts the values of both paths, one after the other, into the order of the pairs.
+        own: where the self-dependences of each pair's two groups stand.
+    """
+
+    low: Pairs | None
+    columns: Tensor | None
+    exact: Pairs | None
+    groups: list[int]
+    order: Tensor
+    own: tuple[Tensor, Tensor]
+
+
+@lru_cache(maxsize=64)
+def _plan(
+    pairs: tuple[tuple[int, int], ...], normalize: bool, scalars: int, too_wide: frozenset[int], device: torch.device
+) -> _Plan:
+    own = [(g, g) for g in sorted({g for pair in pairs for g in pair})] if normalize else []
+    place = {pair: index for index, pair in enumerate(dict.fromkeys([*pairs, *own]))}
+    chosen: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for pair in place:
+        chosen[all(g < scalars and g not in too_wide for g in pair)].append(pair)
+
+    def compact(low: bool) -> tuple[Pairs | None, list[int]]:
+        groups = sorted({g for pair in chosen[low] for g in pair})
+        if not groups:
+            return None, groups
+        left, right = (torch.tensor([groups.index(p[side]) for p in chosen[low]], device=device) for side in (0, 1))
+        return Pairs(left, right, len(groups)), groups
+
+    low, columns = compact(True)
+    exact, groups = compact(False)
+    order = torch.tensor([place[pair] for pair in chosen[True] + chosen[False]], device=device).argsort()
+    left, right = ([place[p[side], p[side]] if normalize else 0 for p in pairs] for side in (0, 1))
+    return _Plan(
+        low,
+        None if columns == list(range(scalars)) else torch.tensor(columns, device=device),
+        exact,
+        groups,
+        order,
+        (torch.tensor(left, device=device), torch.tensor(right, device=device)),
+    )
+
+
+def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, frozenset[int]]:
+    """Return scalar groups without wide empty stretches, and those for which low-rank features still do not pay.
+
+    A low-rank basis grows with the range that it covers, and a few far rows would make it large. Where two neighbouring
+    values lie farther apart than the kernel reaches, moving them to that distance changes the kernel by at most the
+    tolerance. The shift is a constant of each row, so gradients pass through.
+
+    The rank r is about 1.7 times the width, and Gram matrices are cheaper where m < 2 r^2.
+    """
+    m, groups = scalars.shape
+    if tolerance == 0 or m < LOW_RANK_ROWS:
+        return scalars, frozenset(range(groups))
+    with torch.no_grad():
+        low, high = torch.aminmax(scalars, dim=0)
+        wide = (high - low > WIDEST).nonzero().flatten().tolist()
+        if not wide:
+            return scalars, frozenset()
+        reach = math.sqrt(2 * math.log(4 / tolerance))
+        shift = torch.zeros_like(scalars)
+        for g in wide:
+            values, order = scalars[:, g].sort()
+            steps = values.diff().clamp(max=reach).double()
+            squeezed = torch.cat([values[:1].double(), values[0] + steps.cumsum(0)])
+            shift[order, g] = (squeezed - values).to(shift.dtype)
+        low, high = torch.aminmax(scalars + shift, dim=0)
+        limit = max(WIDEST, math.sqrt(m / 2) / 1.7)
+        too_wide = frozenset((high - low > limit).nonzero().flatten().tolist())
+        shift[:, list(too_wide)] = 0
+    return scalars + shift, too_wide
+
+
+def hsic(
+    x: Float[Tensor, "n ..."],
+    y: Float[Tensor, "n ..."],
+    *,
+    bandwidths: tuple[float, float] | None = None,
+    normalize: bool = False,
+) -> Float[Tensor, ""]:
+    """Return the unbiased HSIC of two groups under Gaussian kernels: a scalar with gradient.
+
+    0 on average where x and y are independent (so it can be negative), positive where they depend in any way, linear or
+    not. See `moreso.dependence.Dependence` for the estimator. Exact, in O(n^2) time.
+
+    Args:
+        x: n samples, one number or one row each.
+        y: n samples, in the same order.
+        bandwidths: of x and of y; by default the median distance of each.
+        normalize: divide by sqrt(HSIC(x, x) HSIC(y, y)); then 1 means that each is a function of the other.
+
+    Raises:
+        ValueError: fewer than 4 rows, unequal numbers of rows, or a constant group and no bandwidth.
+
+    >>> x = torch.linspace(-1, 1, 101)
+    >>> round(hsic(x, x**2, normalize=True).item(), 2)      # their correlation is 0
+    0.31
+    """
+    return exactly(in_bandwidths((x, y), bandwidths), [(0, 1)], normalize=normalize).value[0]
+
+
+def exactly(
+    groups: Sequence[Float[Tensor, "m _"]], pairs: Sequence[tuple[int, int]], *, normalize: bool = False
+) -> Dependence:
+    """Return the dependence of groups by the exact path, whatever their width."""
+    return Dependence(groups[0][:, :0], groups, pairs, normalize=normalize, tolerance=0)
+
+
+def in_bandwidths(
+    groups: Sequence[Float[Tensor, "n ..."]], bandwidths: Sequence[float] | None
+) -> list[Float[Tensor, "n _"]]:
+    """Return groups as rows in units of their bandwidths, by the median heuristic unless given."""
+    if len({len(group) for group in groups}) > 1:
+        lengths = ", ".join(str(len(group)) for group in groups)
+        raise ValueError(f"the groups must hold the same rows, got {lengths} rows. Pass aligned samples.")
+    if len(groups[0]) < MIN_ROWS:
+        raise ValueError(
+            f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {len(groups[0])}. Draw more samples per step."
+        )
+    flat = [group.reshape(len(group), -1) for group in groups]
+    widths: Sequence[float | Tensor] = list(map(median_bandwidth, flat)) if bandwidths is None else bandwidths
+    return [group / width for group, width in zip(flat, widths, strict=True)]
