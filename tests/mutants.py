@@ -29,7 +29,7 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("sign of the gap", "relative", "dependence.value[plus] - dependence.value[minus]", "dependence.value[minus] - dependence.value[plus]", "relative"),
+    Mutant("sign of the gap", "relative", "value.index_select(0, plus) - value.index_select(0, minus)", "value.index_select(0, minus) - value.index_select(0, plus)", "relative"),
     Mutant("sign of the hinge", "regularizer", "(self.margin - position)", "(self.margin + position)", "regularizer"),
     Mutant("kernel's width", "kernels", "distances.clamp(min=0) / 2", "distances.clamp(min=0)", "kernels"),
     Mutant("unbiased correction", "dependence/exact", "found += totals[pairs.left] * totals[pairs.right] / ((m - 1) * (m - 2))", "pass", "dependence"),
@@ -37,8 +37,8 @@ MUTANTS = [
     Mutant("diagonal kept", "dependence/exact", "        torch.diagonal(tile, rows.start, 1, 2).zero_()\n        return tile", "        return tile", "dependence"),
     Mutant("standard error halved", "dependence/engine", "2 * (m - 2) / ((m - 1)", "(m - 2) / ((m - 1)", "relative"),
     Mutant("normalised error lacks the denominator", "dependence/engine", "self.value[:, None] / 2 *", "0 *", "dependence"),
-    Mutant("exact exponent", "dependence/exact", "group.square().sum(1) / 2", "group.square().sum(1)", "dependence"),
-    Mutant("exact gradient's sign", "dependence/exact", "result[rows] = -2 *", "result[rows] = 2 *", "dependence"),
+    Mutant("exact exponent", "dependence/exact", ".flatten() / -2 for", ".flatten() / -1 for", "dependence"),
+    Mutant("exact gradient's sign", "dependence/exact", "gradient.double() * (2 /", "gradient.double() * (-2 /", "dependence"),
     Mutant("exact gradient forgets the centring", "dependence/exact", "owner.centre(other, owner.sums, rows, weights).mul_(tile)", "other.mul_(tile)", "dependence"),
     Mutant("low-rank bias", "dependence/lowrank", "bias = m * m / (m - 1)", "bias = m * m / m", "dependence"),
     Mutant("low-rank gradient through the mean", "dependence/lowrank", "        back += shift\n", "", "dependence"),
@@ -54,7 +54,7 @@ MUTANTS = [
     Mutant("bandwidth of the batch without gradient", "kernels", "(factor * x.var(0).sum(-1))", "(factor * x.detach().var(0).sum(-1))", "relative"),
     Mutant("fixed bandwidths ignored", "relative", "if self.bandwidths is None:", "if True:", "relative"),
     Mutant("p-value of the converse", "relative", "ndtr(-self", "ndtr(self", "relative"),
-    Mutant("sum in place of mean", "regularizer", " / weights.sum()", "", "regularizer"),
+    Mutant("sum in place of mean", "regularizer", "confidence / confidence.sum()", "confidence", "regularizer"),
     Mutant("confidence ignored", "regularizer", "[relation.confidence for", "[1.0 for", "regularizer"),
     Mutant("chain of the ends only", "relations/knowledge", "pairwise(sides)", "[(sides[0], sides[-1])]", "relations"),
     Mutant("overlap allowed", "relations/knowledge", "if name in right", "if False", "messages"),

@@ -126,6 +126,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "no relation": (lambda: Regularizer(Knowledge(()), NAMES), "the knowledge holds no relation."),
     "regularizer name": (lambda: Regularizer(KNOWN, ["inlet", "outlet"]), "names an unknown feature 'ambient'."),
     "margin": (lambda: Regularizer(KNOWN, NAMES, margin=0), "'margin' must be positive, got 0."),
+    "refresh": (lambda: Regularizer(KNOWN, NAMES, refresh=0), "'refresh' must be at least 1, got 0."),
     "regularizer constant": (
         lambda: Regularizer(KNOWN, NAMES, data=ROWS * torch.tensor([1.0, 0.0, 1.0])),
         "'inlet': all rows are equal: a constant group has no bandwidth.",

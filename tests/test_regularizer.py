@@ -62,6 +62,22 @@ def test_descent_makes_samples_follow_a_statement_that_they_broke() -> None:
     assert regularizer.gaps(x).gap.item() > 0
 
 
+def test_standard_errors_are_shared_by_a_few_calls_on_batches_of_one_size() -> None:
+    x, knowledge = true_sample(100), Knowledge.parse("a: c > b")
+
+    def fresh(x: torch.Tensor) -> float:
+        return Regularizer(knowledge, NAMES, data=true_sample())(x).item()
+
+    regularizer = Regularizer(knowledge, NAMES, data=true_sample(), refresh=3)
+    noisy = x + 0.5
+    noisy[:50] = noisy[:50].flip(1)
+    assert regularizer(x).item() == fresh(x)
+    assert regularizer(noisy).item() != fresh(noisy)  # still divided by the first batch's error
+    regularizer(x)
+    assert regularizer(noisy).item() == fresh(noisy)  # the fourth call measures anew
+    assert regularizer(x[:60]).item() == fresh(x[:60])  # and so does a batch of another size
+
+
 def test_gradient() -> None:
     x = true_sample(8).requires_grad_()
     regularizer = Regularizer(Knowledge.parse("a: c > {b, d} @ 0.5"), NAMES, data=true_sample(), studentize=False)

@@ -26,10 +26,12 @@ class Regularizer(nn.Module):
         studentize: take gap and margin in units of the gap's standard error, which makes relations comparable; False is
             the paper's difference.
         normalize: use the normalised HSIC.
+        refresh: calls in a row, on batches of one size, that share the standard errors of the first of them; they cost
+            more than the gaps and change slowly while a model learns. 1 takes them anew each time.
 
     Raises:
         KnowledgeError: no relation, or a name outside `features`.
-        ValueError: a margin that is not positive, or a group that is constant in `data`.
+        ValueError: a margin that is not positive, a refresh below 1, or a group that is constant in `data`.
 
     References:
         Takeishi & Kawahara, "Knowledge-Based Regularization in Generative Modeling", IJCAI 2020, arXiv 1902.02068.
@@ -42,6 +44,8 @@ class Regularizer(nn.Module):
     (True, True)
     """
 
+    share: Tensor
+
     def __init__(
         self,
         knowledge: Knowledge,
@@ -51,24 +55,35 @@ class Regularizer(nn.Module):
         margin: float = 4.0,
         studentize: bool = True,
         normalize: bool = False,
+        refresh: int = 10,
     ) -> None:
         super().__init__()
         if not margin > 0:
             raise ValueError(f"'margin' must be positive, got {margin}. The default is 4 standard errors.")
+        if refresh < 1:
+            raise ValueError(f"'refresh' must be at least 1, got {refresh}. 1 takes the standard errors at every call.")
         self.knowledge = knowledge
         self.margin = margin
         self.studentize = studentize
+        self.refresh = refresh
+        self._calls = 0
+        self._error: Tensor | None = None
+        self._rows = 0
         self.relative = RelativeDependence(knowledge, features, data=data, normalize=normalize)
-        self.register_buffer(
-            "confidence", torch.tensor([relation.confidence for relation in knowledge]), persistent=False
-        )
+        confidence = torch.tensor([relation.confidence for relation in knowledge], dtype=torch.float64)
+        self.register_buffer("share", confidence / confidence.sum(), persistent=False)
 
     def forward(self, x: Tensor) -> Float[Tensor, ""]:
         """Return the unweighted term on samples `x`, at least 4 rows."""
-        gaps = self.relative(x)
-        position = gaps.statistic if self.studentize else gaps.gap
-        weights = self.get_buffer("confidence").to(x)
-        return weights @ (self.margin - position).clamp(min=0) / weights.sum()
+        gaps: Gaps = self.relative(x)
+        position = gaps.gap / self._standard_error(gaps, len(x)) if self.studentize else gaps.gap
+        return self.share.to(x.dtype) @ (self.margin - position).clamp(min=0)
+
+    def _standard_error(self, gaps: Gaps, rows: int) -> Float[Tensor, " relations"]:
+        if self._error is None or self._calls % self.refresh == 0 or rows != self._rows:
+            self._error, self._calls, self._rows = gaps.floored_error, 0, rows
+        self._calls += 1
+        return self._error
 
     def gaps(self, x: Tensor) -> Gaps:
         """Return the gaps on samples `x` with their standard errors, in the order of the relations."""

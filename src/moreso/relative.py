@@ -35,7 +35,8 @@ class Gaps:
         self, dependence: Dependence, plus: Int[Tensor, " relations"], minus: Int[Tensor, " relations"]
     ) -> None:
         self._dependence, self._plus, self._minus = dependence, plus, minus
-        self.gap: Float[Tensor, " relations"] = dependence.value[plus] - dependence.value[minus]
+        value = dependence.value
+        self.gap: Float[Tensor, " relations"] = value.index_select(0, plus) - value.index_select(0, minus)
 
     def unnormalized(self) -> "Gaps":
         """Return the plain gaps, where these are normalised, without measuring the sample again."""
@@ -47,10 +48,14 @@ class Gaps:
         return self._dependence.standard_error(self._plus, self._minus)
 
     @property
+    def floored_error(self) -> Float[Tensor, " relations"]:
+        """The standard error, or the least number that it is safe to divide by, so that 0/0 is 0."""
+        return self.standard_error.clamp(min=torch.finfo(self.gap.dtype).eps)
+
+    @property
     def statistic(self) -> Float[Tensor, " relations"]:
         """Gap in units of its standard error; 0 where both are 0."""
-        floor = torch.finfo(self.gap.dtype).eps
-        return self.gap / self.standard_error.clamp(min=floor)
+        return self.gap / self.floored_error
 
     @property
     def pvalue(self) -> Float[Tensor, " relations"]:
@@ -92,10 +97,11 @@ class RelativeDependence(nn.Module):
         knowledge.check(list(self.features))
         self.normalize = normalize
         groups = list(dict.fromkeys(chain.from_iterable(relation.groups for relation in knowledge)))
+        names = list(self.features)
         # What a callable returns may be wide, whatever its name.
         scalar = [] if isinstance(features, Mapping) else [group for group in groups if len(group) == 1]
         self.wide = [group for group in groups if group not in scalar]
-        self.groups = scalar + self.wide
+        self.groups = sorted(scalar, key=lambda group: names.index(group[0])) + self.wide
         place = {group: index for index, group in enumerate(self.groups)}
         pairs: dict[tuple[int, int], int] = {}
 
@@ -105,12 +111,13 @@ class RelativeDependence(nn.Module):
 
         plus = torch.tensor([pair(relation.ref, relation.plus) for relation in knowledge])
         minus = torch.tensor([pair(relation.ref, relation.minus) for relation in knowledge])
-        names = list(self.features)
         self.pairs = list(pairs)
         self.register_buffer("plus", plus, persistent=False)
         self.register_buffer("minus", minus, persistent=False)
-        columns = torch.tensor([names.index(name) for (name,) in scalar], dtype=torch.long)
+        columns = torch.tensor([names.index(group[0]) for group in self.groups[: len(scalar)]], dtype=torch.long)
         self.register_buffer("columns", columns, persistent=False)
+        # Where the columns are all used, in order, gathering them would cost a copy and a slow gradient.
+        self._all_columns = columns.tolist() == list(range(len(names)))
         widths = None if data is None else torch.stack([self._bandwidth(group, data) for group in self.groups])
         self.register_buffer("bandwidths", widths)
 
@@ -124,7 +131,8 @@ class RelativeDependence(nn.Module):
     def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "n _"]:
         """Return the samples of one group of features."""
         if isinstance(self.features, Mapping):
-            return torch.cat([self.features[name](batch).reshape(len(batch), -1) for name in group], dim=1)
+            parts = [self.features[name](batch).reshape(len(batch), -1) for name in group]
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return batch[:, [self.features.index(name) for name in group]]
 
     def forward(self, batch: Tensor) -> Gaps:
@@ -138,7 +146,7 @@ class RelativeDependence(nn.Module):
                 f"'x' must have one column a feature ({len(self.features)}), got shape {tuple(batch.shape)}. "
                 "Pass the names of its columns, in order, as 'features'."
             )
-        scalars = batch[:, self.columns] if len(self.columns) else batch.new_empty(len(batch), 0)
+        scalars = batch if self._all_columns else batch.flatten(1).index_select(1, self.columns)
         wide = [self.read(batch, group) for group in self.wide]
         self._check_finite(scalars, wide)
         if self.bandwidths is None:

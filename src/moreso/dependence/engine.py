@@ -211,9 +211,9 @@ def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, frozenset[int]]
         return scalars, frozenset(range(groups))
     with torch.no_grad():
         low, high = torch.aminmax(scalars, dim=0)
-        wide = (high - low > WIDEST).nonzero().flatten().tolist()
-        if not wide:
+        if groups == 0 or float((high - low).max()) <= WIDEST:
             return scalars, frozenset()
+        wide = (high - low > WIDEST).nonzero().flatten().tolist()
         reach = math.sqrt(2 * math.log(4 / tolerance))
         shift = torch.zeros_like(scalars)
         for g in wide:

@@ -33,6 +33,8 @@ class Exact:
         # Distances do not feel a shift, but their rounding does: an offset of 100 costs a factor 30 in float32.
         self.groups = [group.detach() - group.detach().mean(0) for group in groups]
         self.pairs = pairs
+        # -|z|^2 / 2, from a batched product of each row with itself, which needs no copy of the samples.
+        self.halves = [torch.bmm(group[:, None, :], group[:, :, None]).flatten() / -2 for group in self.groups]
         self.count = len(groups[0])
         product, self.sums, self.kept = self._measure()
         m, totals = self.count, self.sums.sum(1)
@@ -57,9 +59,8 @@ class Exact:
             return self.kept[:, rows]
         tile = self.groups[0].new_empty(len(self.groups), rows.stop - rows.start, self.count)
         for index, group in enumerate(self.groups):
-            squares = group.square().sum(1) / 2
-            torch.addmm(-squares, group[rows], group.T, out=tile[index])
-            tile[index] -= squares[rows, None]
+            torch.addmm(self.halves[index], group[rows], group.T, out=tile[index])
+            tile[index] += self.halves[index][rows, None]
         tile.clamp_(max=0).exp_()
         torch.diagonal(tile, rows.start, 1, 2).zero_()
         return tile
@@ -113,13 +114,15 @@ class _ExactHSIC(torch.autograd.Function):
         owner: Exact = ctx.owner
         m, pairs = owner.count, owner.pairs
         weights = torch.zeros(len(owner.groups), len(owner.groups), dtype=torch.float64, device=gradient.device)
-        weights.index_put_((pairs.left, pairs.right), gradient.double() / (m * (m - 3)), accumulate=True)
+        weights.index_put_((pairs.left, pairs.right), gradient.double() * (2 / (m * (m - 3))), accumulate=True)
         weights = weights + weights.T
         found: list[Tensor] = [torch.empty_like(group) for group in owner.groups]
         for rows in owner.chunks():
             tile = owner.tile(rows)
             other = (weights.to(tile.dtype) @ tile.flatten(1)).view_as(tile)
             force = owner.centre(other, owner.sums, rows, weights).mul_(tile)
+            # sum_j F_ij (z_j - z_i): the part of z_i goes to the diagonal, so that one product does it.
+            torch.diagonal(force, rows.start, 1, 2).sub_(force.sum(2))
             for result, group, pull in zip(found, owner.groups, force, strict=True):
-                result[rows] = -2 * (group[rows] * pull.sum(1, keepdim=True) - pull @ group)
+                torch.mm(pull, group, out=result[rows])
         return None, *found

@@ -11,6 +11,7 @@ so (m, mu, C) are sufficient, and those of two chunks of rows merge into those o
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -87,23 +88,45 @@ class Moments:
             self.basis,
         )
 
-    @property
+    @cached_property
     def beta(self) -> Float[Tensor, " groups"]:
         """Mean of |A_i|^2, per group."""
         return self.basis.square - self.mean.square().sum(1)
 
-    def weigh(self) -> tuple[Float[Tensor, "pairs rank"], Float[Tensor, "pairs rank"]]:
-        """Return C mu_h and C' mu_g of each pair (g, h)."""
-        left, right = self.mean[self.pairs.left], self.mean[self.pairs.right]
-        return (self.cross @ right[:, :, None]).squeeze(2), (left[:, None, :] @ self.cross).squeeze(1)
+    @cached_property
+    def sides(self) -> "Sides":
+        """What the two groups of each pair have of their own."""
+        left, right = self.pairs.left, self.pairs.right
+        mean = self.mean[left], self.mean[right]
+        to_right = torch.bmm(self.cross, mean[1].unsqueeze(2)).squeeze(2)
+        to_left = torch.bmm(mean[0].unsqueeze(1), self.cross).squeeze(1)
+        return Sides(mean, (self.beta[left], self.beta[right]), to_right, to_left, (mean[0] * to_right).sum(1))
 
     def hsic(self) -> Float[Tensor, " pairs"]:
         """Return the unbiased HSIC of each pair."""
-        m, pairs, beta = self.rows, self.pairs, self.beta
-        quadratic = (self.mean[pairs.left] * self.weigh()[0]).sum(1)
-        square = self.cross.square().sum((1, 2))
-        bias = m * m / (m - 1) * beta[pairs.left] * beta[pairs.right]
-        return (square - bias - 4 * m / (m - 2) * quadratic) / (m * (m - 3))
+        m, sides = self.rows, self.sides
+        bias = m * m / (m - 1) * (sides.beta[0] * sides.beta[1])
+        square = self.cross.flatten(1).square().sum(1)
+        return (square - bias - 4 * m / (m - 2) * sides.quadratic) / (m * (m - 3))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Quantities of each pair (g, h).
+
+    Args:
+        mean: mu_g and mu_h.
+        beta: beta_g and beta_h.
+        to_right: C mu_h.
+        to_left: C' mu_g.
+        quadratic: mu_g' C mu_h.
+    """
+
+    mean: tuple[Float[Tensor, "pairs rank"], Float[Tensor, "pairs rank"]]
+    beta: tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]
+    to_right: Float[Tensor, "pairs rank"]
+    to_left: Float[Tensor, "pairs rank"]
+    quadratic: Float[Tensor, " pairs"]
 
 
 def moments(features: Float[Tensor, "groups rank m"], pairs: Pairs, basis: CosineBasis) -> Moments:
@@ -196,7 +219,7 @@ class LowRank:
         mean, cross, beta = (part.to(self.z.dtype) for part in (found.mean, found.cross, found.beta))
         features = self.centred(rows)[1]
         d = beta[:, None] - 2 * torch.einsum("gr,grc->gc", mean, features)
-        to_left = found.weigh()[1].to(self.z.dtype)
+        to_left = found.sides.to_left.to(self.z.dtype)
         q = torch.empty(len(left), features.shape[2], dtype=self.z.dtype, device=self.z.device)
         size = max(1, PAIR_CHUNK // (self.basis.rank * features.shape[2]))
         for start in range(0, len(left), size):
@@ -215,13 +238,12 @@ class LowRank:
     @property
     def mean_of_rows(self) -> Float[Tensor, " pairs"]:
         """Mean over rows of the terms of q that `rows` computes."""
-        found, g, h = self.moments, self.pairs.left, self.pairs.right
+        found = self.moments
         m = found.rows
-        to_right, to_left = found.weigh()
-        quadratic = (found.mean[g] * to_right).sum(1)
-        mean = found.cross.square().sum((1, 2)) / m + (2 / (m - 2)) ** 2 * (to_left * found.mean[h]).sum(1)
-        product = found.beta[g] * found.beta[h]
-        mean -= m * (m - 1) / (m - 2) ** 2 * (product + 4 / m * quadratic)
+        sides = found.sides
+        mean = found.cross.square().sum((1, 2)) / m + (2 / (m - 2)) ** 2 * (sides.to_left * sides.mean[1]).sum(1)
+        product = sides.beta[0] * sides.beta[1]
+        mean -= m * (m - 1) / (m - 2) ** 2 * (product + 4 / m * sides.quadratic)
         return mean + 2 * m / (m - 2) ** 2 * product
 
 
@@ -241,12 +263,13 @@ class _LowRankHSIC(torch.autograd.Function):
         g, h, m = pairs.left, pairs.right, found.rows
         weight = gradient.to(found.mean.dtype)[:, None] / (m * (m - 3))
         a, b = m * m / (m - 1), 4 * m / (m - 2)
-        to_right, to_left = found.weigh()
-        mean, beta = found.mean, found.beta[:, None]
+        mean, beta, to_right, to_left = found.sides.mean, found.sides.beta, found.sides.to_right, found.sides.to_left
         by_mean = pairs.scatter(
-            weight * (2 * a * beta[h] * mean[g] - b * to_right), weight * (2 * a * beta[g] * mean[h] - b * to_left)
+            weight * (2 * a * beta[1][:, None] * mean[0] - b * to_right),
+            weight * (2 * a * beta[0][:, None] * mean[1] - b * to_left),
         )
-        by_cross = torch.baddbmm(found.cross, mean[g, :, None], mean[h, None, :], beta=2, alpha=-b) * weight[:, :, None]
+        by_cross = torch.baddbmm(found.cross, mean[0].unsqueeze(2), mean[1].unsqueeze(1), beta=2, alpha=-b)
+        by_cross *= weight[:, :, None]
         shift, blocks = (by_mean / m).to(gradient.dtype)[:, :, None], by_cross.to(gradient.dtype)
         if pairs.dense:
             size = pairs.groups * basis.rank
