@@ -235,7 +235,7 @@ class LowRank:
             q[part] += (d[g] * beta[h, None] + d[h] * beta[g, None]) * (m / (m - 2) ** 2)
         return q - self.mean_of_rows[:, None].to(q.dtype)
 
-    @property
+    @cached_property
     def mean_of_rows(self) -> Float[Tensor, " pairs"]:
         """Mean over rows of the terms of q that `rows` computes."""
         found = self.moments
