@@ -50,6 +50,7 @@ MUTANTS = [
     Mutant("range too narrow", "kernels", "step = math.ceil(math.log(", "step = math.floor(math.log(", "kernels"),
     Mutant("squeezed too hard", "dependence/engine", "clamp(max=reach)", "clamp(max=reach / 5)", "dependence"),
     Mutant("values of two paths mixed up", "dependence/engine", "torch.cat(list(values))[self._order]", "torch.cat(list(values))", "dependence"),
+    Mutant("standard errors never taken anew", "regularizer", "self._calls % self.refresh == 0", "False", "regularizer"),
     Mutant("median of all rows, ties and all", "kernels", "positive = distances[distances > 0]", "positive = distances", "kernels"),
     Mutant("bandwidth of the batch without gradient", "kernels", "(factor * x.var(0).sum(-1))", "(factor * x.detach().var(0).sum(-1))", "relative"),
     Mutant("fixed bandwidths ignored", "relative", "if self.bandwidths is None:", "if True:", "relative"),
