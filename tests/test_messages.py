@@ -16,6 +16,8 @@ from torch import nn
 
 from moreso import Knowledge, KnowledgeError, Regularizer, Relation, Synthesizer, audit, hsic, relative_test, report
 from moreso.cli import main
+from moreso.dependence import Dependence
+from moreso.models import FactorAnalysis
 from moreso.training import fit
 
 NAMES = ["ambient", "inlet", "outlet"]
@@ -105,12 +107,28 @@ def _annotations_are_not_checked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+def train(model: type[FactorAnalysis], **settings: Any) -> None:
+    with torch.random.fork_rng():
+        fit(model(3), ROWS, **settings)
+
+
 def table(**columns: Any) -> pd.DataFrame:
     random = np.random.default_rng(0)
     return pd.DataFrame({name: random.normal(size=10) for name in NAMES} | columns)
 
 
 KNOWN = Knowledge.parse(STATEMENT)
+
+
+class Diverging(FactorAnalysis):
+    """A model whose samples overflow after two draws."""
+
+    drawn = 0
+
+    def sample(self, n: int) -> torch.Tensor:
+        self.drawn += 1
+        return super().sample(n) / torch.tensor([1.0, 1.0, self.drawn < 3])
+
 
 # Faults of Python calls: call -> part of the sentence.
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -140,6 +158,20 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Regularizer(KNOWN, NAMES)(ROWS.clone().index_fill_(1, torch.tensor([1]), torch.nan)),
         "'x' holds values that are not finite in 'inlet'.",
     ),
+    "batch of integers": (
+        lambda: Regularizer(KNOWN, NAMES)(ROWS.long()),
+        "'x' must hold floating-point numbers, got torch.int64. Convert it: x.float().",
+    ),
+    "batch elsewhere": (
+        lambda: Regularizer(KNOWN, NAMES)(ROWS.to("meta")),
+        "'x' is on meta and the relations on cpu; they must be on one device. Move the module: .to('meta').",
+    ),
+    "no pairs": (lambda: Dependence(ROWS, [], []), "'pairs' is empty, so there is nothing to compute."),
+    "samples not finite while training": (
+        lambda: train(Diverging, penalty=Regularizer(KNOWN, NAMES), max_epochs=9),
+        "step 2: 'x' holds values that are not finite in 'outlet'. Lower the learning rate",
+    ),
+    "every": (lambda: train(FactorAnalysis, every=0), "'every' must be at least 1, got 0."),
     "level": (lambda: audit(table(), KNOWN, level=5), "'level' must be in (0, 1), got 5."),
     "audit nothing": (lambda: audit(table(), Knowledge(())), "the knowledge holds no relation."),
     "audit holes": (

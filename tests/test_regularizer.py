@@ -99,3 +99,14 @@ def test_bandwidths_are_saved_and_do_not_move() -> None:
     regularizer(3 * x)
     assert list(before) == ["relative.bandwidths"]
     torch.testing.assert_close(regularizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("text", ["a: c > b", "a: {c, d} > b"])
+def test_half_precision_around_it_changes_nothing(text: str) -> None:
+    x = true_sample(150).bfloat16()
+    regularizer = Regularizer(Knowledge.parse(text), NAMES, data=x.float())
+    expected = regularizer(x.float())
+    assert expected.item() > 0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(regularizer(x.float()), expected)
+    assert torch.equal(regularizer(x), expected)

@@ -86,3 +86,15 @@ def test_a_weight_multiplies_the_penalty() -> None:
         fit(trained, rows(), penalty=lambda x: x.mean() * 0 + x.square().mean(), weight=weight, max_epochs=1)
         losses.append(trained.log_scale.detach())
     assert not torch.equal(losses[0], losses[1])
+
+
+def test_a_penalty_is_asked_at_every_kth_step() -> None:
+    for every, expected in ((1, 12), (5, 3)):
+        seen: list[int] = []
+
+        def penalty(x: torch.Tensor, seen: list[int] = seen) -> torch.Tensor:
+            seen.append(len(x))
+            return x.square().mean()
+
+        fit(model(), rows(), penalty=penalty, every=every, draws=7, max_epochs=12)
+        assert seen == [7] * expected

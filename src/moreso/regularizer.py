@@ -77,7 +77,7 @@ class Regularizer(nn.Module):
         """Return the unweighted term on samples `x`, at least 4 rows."""
         gaps: Gaps = self.relative(x)
         position = gaps.gap / self._standard_error(gaps, len(x)) if self.studentize else gaps.gap
-        return self.share.to(x.dtype) @ (self.margin - position).clamp(min=0)
+        return (self.share.to(position.dtype) * (self.margin - position).clamp(min=0)).sum()
 
     def _standard_error(self, gaps: Gaps, rows: int) -> Float[Tensor, " relations"]:
         if self._error is None or self._calls % self.refresh == 0 or rows != self._rows:

@@ -139,15 +139,18 @@ class RelativeDependence(nn.Module):
         """Return the gaps of all relations on a batch of at least 4 rows.
 
         Raises:
-            ValueError: too few rows, a wrong number of columns, or values that are not finite.
+            ValueError: too few rows, a wrong number of columns, another device, or values that are not finite numbers.
         """
         if not isinstance(self.features, Mapping) and batch.shape[1:] != (len(self.features),):
             raise ValueError(
                 f"'x' must have one column a feature ({len(self.features)}), got shape {tuple(batch.shape)}. "
                 "Pass the names of its columns, in order, as 'features'."
             )
+        self._check_place(batch)
         scalars = batch if self._all_columns else batch.flatten(1).index_select(1, self.columns)
         wide = [self.read(batch, group) for group in self.wide]
+        if scalars.dtype.itemsize < 4:
+            scalars, wide = scalars.float(), [sample.float() for sample in wide]
         self._check_finite(scalars, wide)
         if self.bandwidths is None:
             scalars = scalars / spread_bandwidth(scalars[:, :, None])
@@ -156,7 +159,18 @@ class RelativeDependence(nn.Module):
             widths = self.bandwidths.to(scalars.dtype)
             scalars = scalars / widths[: len(self.columns)]
             wide = [sample / width for sample, width in zip(wide, widths[len(self.columns) :], strict=True)]
-        return Gaps(Dependence(scalars, wide, self.pairs, normalize=self.normalize), self.plus, self.minus)
+        # Half precision is too coarse for differences of dependences, also where the rest of a loop runs in it.
+        with torch.autocast(scalars.device.type, enabled=False):
+            return Gaps(Dependence(scalars, wide, self.pairs, normalize=self.normalize), self.plus, self.minus)
+
+    def _check_place(self, batch: Tensor) -> None:
+        if batch.device != self.plus.device:
+            raise ValueError(
+                f"'x' is on {batch.device} and the relations on {self.plus.device}; they must be on one device. "
+                f"Move the module: .to('{batch.device}')."
+            )
+        if not (batch.is_floating_point() or isinstance(self.features, Mapping)):
+            raise ValueError(f"'x' must hold floating-point numbers, got {batch.dtype}. Convert it: x.float().")
 
     def _check_finite(self, scalars: Tensor, wide: Sequence[Tensor]) -> None:
         # A sum is finite unless a term is not, and far cheaper than a test of each.

@@ -35,7 +35,7 @@ class History:
         epochs: how many were run.
         best_epoch: the one whose parameters were kept.
         validation_loss: after each epoch that was evaluated.
-        penalty: its mean over the steps of each epoch; empty where there was none.
+        penalty: as last seen in each epoch; empty where there was none.
     """
 
     epochs: int
@@ -51,6 +51,7 @@ def fit(
     penalty: Penalty | None = None,
     weight: float | str = "auto",
     draws: int = 256,
+    every: int = 1,
     validation: float = 0.25,
     batch_size: int = 128,
     max_epochs: int = 3000,
@@ -73,7 +74,8 @@ def fit(
         penalty: a scalar on samples, usually a `moreso.Regularizer`.
         weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `AUTO_RATIO` as long as the loss's, on
             the parameters that samples depend on.
-        draws: samples a step for the penalty.
+        draws: samples for the penalty, each time.
+        every: steps from one push of the penalty to the next.
         validation: share of the rows, at least one row.
         batch_size: rows a step; a larger batch than there are rows is one step an epoch.
         max_epochs: after which training stops anyway.
@@ -86,13 +88,16 @@ def fit(
 
     Raises:
         TypeError: the model has no `loss` or no `sample`.
-        ValueError: a weight that is neither "auto" nor a number of at least 0, or a loss that is not finite.
+        ValueError: a weight that is neither "auto" nor a number of at least 0, an `every` below 1, or a loss or samples
+            that are not finite, with the step.
     """
     if not isinstance(model, GenerativeModel):
         raise TypeError(
             f"the model must have 'loss(x)' and 'sample(n)', got {type(model).__name__}. See moreso.models."
         )
     check_weight(weight)
+    if every < 1:
+        raise ValueError(f"'every' must be at least 1, got {every}. 1 pushes at every step.")
     with torch.random.fork_rng(), _bar(progress) as bar:
         torch.manual_seed(random_state)
         seeds = torch.Generator().manual_seed(random_state)
@@ -111,16 +116,17 @@ def fit(
         best, best_epoch, kept = float("inf"), 0, copy.deepcopy(model.state_dict())
         losses: list[float] = []
         penalties: list[float] = []
+        step, pushed = 0, 0.0
         for epoch in range(max_epochs):
             module.train()
-            pushed = 0.0
             for (batch,) in loader:
                 optimizer.zero_grad()
                 fabric.backward(module.loss(batch))
-                if penalty is not None and weight != 0:
+                if penalty is not None and weight != 0 and step % every == 0:
                     seed = int(torch.randint(2**62, (), generator=seeds))
-                    pushed += _push(module, penalty, weight, draws, seed) / len(loader)
+                    pushed = _push(module, penalty, weight, draws, seed, step)
                 optimizer.step()
+                step += 1
             losses.append(_evaluate(module, held_out))
             if penalty is not None and weight != 0:
                 penalties.append(pushed)
@@ -142,12 +148,15 @@ def check_weight(weight: float | str) -> None:
         raise ValueError(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
 
 
-def _push(model: Any, penalty: Penalty, weight: float | str, draws: int, seed: int) -> float:
+def _push(model: Any, penalty: Penalty, weight: float | str, draws: int, seed: int, step: int) -> float:
     """Add the penalty's gradient to the gradients that the loss has left, and return the penalty."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        value = penalty(model.sample(draws))
+        try:
+            value = penalty(model.sample(draws))
+        except ValueError as error:
+            raise ValueError(f"step {step}: {error}") from error
     if value.item() == 0:
         return 0.0
     found = torch.autograd.grad(value, parameters, allow_unused=True)

@@ -6,7 +6,7 @@ features (`lowrank`), wide ones through tiles of Gram matrices (`exact`); both g
 """
 
 from moreso.dependence.engine import MIN_ROWS, TOLERANCE, Dependence, TooManyRowsError, exactly, hsic, in_bandwidths
-from moreso.dependence.lowrank import Moments, Pairs
+from moreso.dependence.moments import Moments, Pairs
 
 __all__ = [
     "MIN_ROWS",

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from moreso.dependence.exact import Exact
-from moreso.dependence.lowrank import LowRank, Pairs
+from moreso.dependence.lowrank import LowRank
+from moreso.dependence.moments import Pairs
 from moreso.kernels import median_bandwidth
 
 MIN_ROWS = 4
@@ -54,7 +55,7 @@ class Dependence:
         value: the unbiased estimates, with gradient.
 
     Raises:
-        ValueError: fewer than 4 rows.
+        ValueError: fewer than 4 rows, or no pair.
         TooManyRowsError: more than 50,000 rows for the exact path.
 
     References:
@@ -75,14 +76,18 @@ class Dependence:
             raise ValueError(
                 f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {self.count}. Draw more samples per step."
             )
-        scalars, too_wide = _squeeze(scalars, tolerance)
+        if not pairs:
+            raise ValueError("'pairs' is empty, so there is nothing to compute. Give at least one pair of groups.")
+        scalars, ends, too_wide = _squeeze(scalars, tolerance)
         plan = _plan(tuple(pairs), normalize, scalars.shape[1], too_wide, scalars.device)
         self._left, self._right = plan.own
         self.parts: list[LowRank | Exact] = []
         values = []
         if plan.low is not None:
-            z = scalars if plan.columns is None else scalars[:, plan.columns]
-            low = LowRank(z, plan.low, tolerance=tolerance)
+            z = scalars
+            if plan.columns is not None:
+                z, ends = scalars[:, plan.columns], ends[:, plan.columns]
+            low = LowRank(z, ends, plan.low, tolerance=tolerance)
             self.parts.append(low)
             values.append(low.value(z))
         if plan.exact is not None:
@@ -197,8 +202,8 @@ def _plan(
     )
 
 
-def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, frozenset[int]]:
-    """Return scalar groups without wide empty stretches, and those for which low-rank features still do not pay.
+def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, Tensor, frozenset[int]]:
+    """Return scalar groups without wide empty stretches, their ends, and those for which features still do not pay.
 
     A low-rank basis grows with the range that it covers, and a few far rows would make it large. Where two neighbouring
     values lie farther apart than the kernel reaches, moving them to that distance changes the kernel by at most the
@@ -207,25 +212,25 @@ def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, frozenset[int]]
     The rank r is about 1.7 times the width, and Gram matrices are cheaper where m < 2 r^2.
     """
     m, groups = scalars.shape
-    if tolerance == 0 or m < LOW_RANK_ROWS:
-        return scalars, frozenset(range(groups))
+    if tolerance == 0 or m < LOW_RANK_ROWS or groups == 0:
+        return scalars, scalars[:0], frozenset(range(groups))
     with torch.no_grad():
-        low, high = torch.aminmax(scalars, dim=0)
-        if groups == 0 or float((high - low).max()) <= WIDEST:
-            return scalars, frozenset()
-        wide = (high - low > WIDEST).nonzero().flatten().tolist()
+        ends = torch.stack(torch.aminmax(scalars, dim=0))
+        widths = ends[1] - ends[0]
+        if float(widths.max()) <= WIDEST:
+            return scalars, ends, frozenset()
         reach = math.sqrt(2 * math.log(4 / tolerance))
         shift = torch.zeros_like(scalars)
-        for g in wide:
+        for g in (widths > WIDEST).nonzero().flatten().tolist():
             values, order = scalars[:, g].sort()
             steps = values.diff().clamp(max=reach).double()
             squeezed = torch.cat([values[:1].double(), values[0] + steps.cumsum(0)])
             shift[order, g] = (squeezed - values).to(shift.dtype)
-        low, high = torch.aminmax(scalars + shift, dim=0)
+        ends = torch.stack(torch.aminmax(scalars + shift, dim=0))
         limit = max(WIDEST, math.sqrt(m / 2) / 1.7)
-        too_wide = frozenset((high - low > limit).nonzero().flatten().tolist())
+        too_wide = frozenset((ends[1] - ends[0] > limit).nonzero().flatten().tolist())
         shift[:, list(too_wide)] = 0
-    return scalars + shift, too_wide
+    return scalars + shift, ends, too_wide
 
 
 def hsic(

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moreso.dependence.lowrank import Pairs, refuse_second_derivative
+from moreso.dependence.lowrank import refuse_second_derivative
+from moreso.dependence.moments import Pairs, symmetric_product
 
 TILE = 2**24
 """Numbers that one tile of Gram matrices may hold, over all groups."""
@@ -33,8 +34,7 @@ class Exact:
         # Distances do not feel a shift, but their rounding does: an offset of 100 costs a factor 30 in float32.
         self.groups = [group.detach() - group.detach().mean(0) for group in groups]
         self.pairs = pairs
-        # -|z|^2 / 2, from a batched product of each row with itself, which needs no copy of the samples.
-        self.halves = [torch.bmm(group[:, None, :], group[:, :, None]).flatten() / -2 for group in self.groups]
+        self.halves = [torch.linalg.vector_norm(group, dim=1).square_().div_(-2) for group in self.groups]
         self.count = len(groups[0])
         product, self.sums, self.kept = self._measure()
         m, totals = self.count, self.sums.sum(1)
@@ -58,9 +58,12 @@ class Exact:
         if self.kept is not None:
             return self.kept[:, rows]
         tile = self.groups[0].new_empty(len(self.groups), rows.stop - rows.start, self.count)
-        for index, group in enumerate(self.groups):
-            torch.addmm(self.halves[index], group[rows], group.T, out=tile[index])
-            tile[index] += self.halves[index][rows, None]
+        for index, (group, half) in enumerate(zip(self.groups, self.halves, strict=True)):
+            if tile.shape[1] == self.count:
+                torch.add(symmetric_product(group), half, out=tile[index])
+            else:
+                torch.addmm(half, group[rows], group.T, out=tile[index])
+            tile[index] += half[rows, None]
         tile.clamp_(max=0).exp_()
         torch.diagonal(tile, rows.start, 1, 2).zero_()
         return tile
