@@ -32,6 +32,10 @@ def api_reference() -> str:
     for name in moreso.__all__:
         thing = getattr(moreso, name)
         parts.append(f"## moreso.{name}\n\n```text\n{inspect.getdoc(thing)}\n```\n")
+        if inspect.ismodule(thing):
+            for function in thing.__all__:
+                text = inspect.getdoc(getattr(thing, function))
+                parts.append(f"### moreso.{name}.{function}\n\n```text\n{text}\n```\n")
         if inspect.isclass(thing):
             for method, member in vars(thing).items():
                 text = (

@@ -16,6 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "relative": {"relations", "kernels", "dependence"},
     "regularizer": {"relations", "relative"},
     "tables": {"files", "dependence"},
+    "derive": {"relations", "tables"},
     "audit": {"relations", "dependence", "relative", "tables"},
     "models": set(),
     "training": {"models"},
@@ -23,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "synthesizer": {"archive", "audit", "models", "regularizer", "relations", "tables", "training"},
     "report": {"audit", "files", "synthesizer"},
     "demo": {"audit", "relations", "report", "synthesizer", "tables"},
-    "cli": {"audit", "demo", "files", "models", "relations", "report", "synthesizer", "tables"},
+    "cli": {"audit", "demo", "derive", "files", "models", "relations", "report", "synthesizer", "tables"},
 }
 
 

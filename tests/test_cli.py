@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from moreso import Knowledge
 from moreso.cli import main
 
 
@@ -59,6 +60,36 @@ def test_fit_sample_report(folder: Path, plant: pd.DataFrame) -> None:
 def test_a_plain_model_needs_no_knowledge(folder: Path) -> None:
     assert run("fit", "data.csv", "-o", "plain.model", "--model", "factor", "--max-epochs", "3")[0] == 0
     assert run("sample", "plain.model", "-n", "4", "-o", "out.csv", "--seed", "9")[0] == 0
+
+
+def test_derive_writes_what_audit_reads(folder: Path) -> None:
+    Path("sites.csv").write_text("feature,x,y\ninlet,0,0\noutlet,1,0\nambient,40,9\npump,0,1\n")
+    result = CliRunner().invoke(main, ["derive", "sites.csv", "--unit", "m"])
+    assert result.exit_code == 0
+    assert "outlet: inlet > ambient  # 1 m against 40 m" in result.stdout
+    assert "pump" in result.stdout
+    # Stdout is a knowledge file, and nothing else.
+    assert len(Knowledge.parse(result.stdout)) == len(result.stdout.splitlines())
+    assert "4 features, from a map (m). Audit them: moreso audit data.csv knowledge.txt" in result.stderr
+    code, output = run("derive", "sites.csv", "--features", "data.csv", "-o", "derived.txt", "--per-feature", "1")
+    assert code == 0
+    assert output == (
+        "wrote derived.txt: 2 statements about 3 features, from a map (straight lines); 1 of 4 left out: not in "
+        "data.csv. Audit them: moreso audit data.csv derived.txt\n"
+    )
+    assert "pump" not in Path("derived.txt").read_text()
+    assert run("audit", "data.csv", "derived.txt")[0] == 0
+
+
+def test_derive_takes_the_drawing_for_what_it_is_told(folder: Path) -> None:
+    Path("spectra.csv").write_text("w900,w910,w990,fat\n1,2,3,4\n")
+    code, output = run("derive", "spectra.csv", "--as", "ordering", "-o", "derived.txt", "--ratio", "5")
+    assert code == 0
+    assert "from an ordering (differences)" in output
+    Path("pipes.edges").write_text("a b 1\nb c 2\nc d 9\n")
+    code, output = run("derive", "pipes.edges", "--length", "length", "--unit", "m", "-o", "derived.txt")
+    assert "from a graph ('length' along edges)" in output
+    assert "a: b > c  # 1 m against 3 m" in Path("derived.txt").read_text()
 
 
 def test_demo_runs_to_its_end(folder: Path) -> None:

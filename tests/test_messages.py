@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxtyping
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,18 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from moreso import Knowledge, KnowledgeError, Regularizer, Relation, Synthesizer, audit, hsic, relative_test, report
+from moreso import (
+    Knowledge,
+    KnowledgeError,
+    Regularizer,
+    Relation,
+    Synthesizer,
+    audit,
+    derive,
+    hsic,
+    relative_test,
+    report,
+)
 from moreso.cli import main
 from moreso.dependence import Dependence
 from moreso.models import FactorAnalysis
@@ -295,6 +307,207 @@ def test_bad_files(name: str, command: list[str], tmp_path: Path, monkeypatch: p
     assert sorted(tmp_path.iterdir()) == before
 
 
+SITES = pd.DataFrame({"feature": ["a", "b", "c"], "x": [0.0, 1.0, 9.0], "y": 0.0})
+PIPES = nx.path_graph(["a", "b", "c", "d"])
+
+# Faults of drawings: call -> the whole message, one sentence a line.
+DRAWINGS: dict[str, tuple[Callable[[], Any], str]] = {
+    "settings": (
+        lambda: derive.from_map(SITES, ratio=1, per_feature=0),
+        "'ratio' must be a number above 1, got 1: the far feature has to be farther than the near one. The usual one is 3.\n"
+        "'per_feature' must be at least 1, got 0. The usual number is 3.",
+    ),
+    "ratio not a number": (
+        lambda: derive.from_map(SITES, ratio=float("nan")),
+        "'ratio' must be a number above 1, got nan: the far feature has to be farther than the near one. The usual one is 3.",
+    ),
+    "no coordinates": (
+        lambda: derive.from_map(SITES[["feature", "x"]]),
+        "the map lacks coordinates: columns 'x' and 'y' (and 'z'), or 'latitude' and 'longitude'; got 'feature', 'x'. "
+        "Rename the columns that hold them.",
+    ),
+    "no names": (
+        lambda: derive.from_map(SITES[["x", "y"]]),
+        "the map has no names of features: a column 'feature', 'name' or 'site'; got 'x', 'y'. Rename the column that holds them.",
+    ),
+    "coordinates and names": (
+        lambda: derive.from_map(SITES.assign(feature=["a", "a", np.nan], x=[0, np.nan, 1], y=["north", "", ""])),
+        "column 'x' has 1 missing values. Fill them in or drop those rows.\n"
+        "column 'y' is not numeric (it holds 'north'). Encode it as numbers or leave it out.\n"
+        "the map names features more than once: 'a'. Keep one of each.\n"
+        "the map has features without a name. Name them or drop those rows.\n"
+        "the map names 2 features, and a statement needs 3. Draw more.",
+    ),
+    "degrees swapped": (
+        lambda: derive.from_map(
+            SITES.rename(columns={"x": "lat", "y": "lon"}).assign(lat=[139.7, 135.5, 141.3], lon=35)
+        ),
+        "'lat' must lie within -90 and 90 degrees and 'lon' within -360 and 360; got 135.5 to 141.3 and 35 to 35. "
+        "Were they swapped? Call projected coordinates 'x' and 'y'.",
+    ),
+    "other names": (
+        lambda: derive.from_map(SITES, features=["A", "b"]),
+        "the map names 1 of the 2 features, and a statement needs 3. Check that both spell them alike: the map has "
+        "'a', 'b', 'c', the features are 'A', 'b'.",
+    ),
+    "too many": (
+        lambda: derive.from_ordering(map(str, range(5001))),
+        "the ordering names 5001 features, and at most 5000 are compared at once. Name those that are columns of your data.",
+    ),
+    "no ratio": (
+        lambda: derive.from_map(SITES, ratio=20),
+        "no statement reaches the ratio 20: in a map (straight lines) no feature has two others of which one is that much "
+        "farther; the largest ratio is 9. Lower the ratio, or draw more features.",
+    ),
+    "one place": (
+        lambda: derive.from_map(SITES.assign(x=0)),
+        "in a map (straight lines) no feature is nearer to one feature than to another. Draw more, or connect them.",
+    ),
+    "not connected": (
+        lambda: derive.from_graph(nx.Graph([("a", "b"), ("c", "d")])),
+        "in a graph (steps) no feature is nearer to one feature than to another. Draw more, or connect them.",
+    ),
+    "lengths": (
+        lambda: derive.from_graph(nx.Graph([("a", "b", {"m": -1}), ("b", "c", {"m": "x"}), ("c", "d")]), length="m"),
+        "edges have no 'm' that is a number of at least 0: 'a - b', 'b - c', 'c - d'. Fill it in, or count steps.",
+    ),
+    "names that look alike": (
+        lambda: derive.from_graph(nx.Graph([(1, "1"), (1, 2), (2, 3)])),
+        "the graph names features more than once: '1'. Keep one of each.",
+    ),
+    "no levels": (
+        lambda: derive.from_hierarchy(SITES[["feature"]]),
+        "the hierarchy has no levels: a column each, such as 'unit', 'section', 'plant'. Add them.",
+    ),
+    "a level missing": (
+        lambda: derive.from_hierarchy(SITES[["feature"]].assign(unit=["u", np.nan, "v"], plant=["p", "q", np.nan])),
+        "column 'unit' of the hierarchy has no value for 'b'. Fill it in.\n"
+        "column 'plant' of the hierarchy has no value for 'c'. Fill it in.",
+    ),
+    "in two branches": (
+        lambda: derive.from_hierarchy({"p": ["a", "b"], "q": ["b", "c"]}),
+        "the hierarchy names features more than once: 'b'. Keep one of each.",
+    ),
+    "no position": (
+        lambda: derive.from_ordering(SITES),
+        "the ordering lacks the column 'position'; got 'feature', 'x', 'y'. Add it.",
+    ),
+    "names without a number": (
+        lambda: derive.from_ordering(["w1", "w2", "w9", "fat"]),
+        "names have no position: 'fat'. Give a mapping from names to positions, or leave them out.",
+    ),
+    "positions that are none": (
+        lambda: derive.from_ordering({"a": 1, "b": float("nan"), "c": "far"}),
+        "names have no position: 'b', 'c'. Give each a number.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_bad_drawing(name: str) -> None:
+    call, sentences = DRAWINGS[name]
+    with pytest.raises(ValueError, match=r"\.$") as caught:
+        call()
+    assert str(caught.value) == sentences
+
+
+BOMB = """<?xml version="1.0"?><!DOCTYPE g [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>
+<graphml><graph edgedefault="undirected"><node id="&b;"/></graph></graphml>"""
+
+# Faults of drawings in files: name, content, further arguments of the command -> every line on stderr.
+SKETCHES: dict[str, tuple[str, str, list[str], str]] = {
+    "suffix": (
+        "plan.dwg",
+        "",
+        [],
+        "plan.dwg: drawings end in .graphml, .xml, .edgelist, .edges, .txt, .csv, .parquet, .feather, got '.dwg'. "
+        "Convert it to one of these.",
+    ),
+    "no kind": (
+        "plan.csv",
+        "a,b\n1,2\n",
+        [],
+        "plan.csv: the columns show no kind of drawing. A map has 'feature' and 'x', 'y' or 'latitude', 'longitude'; a "
+        "graph 'source', 'target'; an ordering 'feature', 'position'; a hierarchy 'feature' and a column a level. "
+        "Rename the columns, or say what it is: graph for two names a line, ordering for columns whose names end in numbers.",
+    ),
+    "other kind": (
+        "plan.txt",
+        "a b\n",
+        ["--as", "map"],
+        "plan.txt: files that end in '.txt' are graphs, not of the kind map. Give a table.",
+    ),
+    "length of a map": (
+        "plan.csv",
+        "feature,x,y\na,0,0\n",
+        ["--length", "m"],
+        "plan.csv: 'length' is for the edges of graphs, and this is of the kind map. Leave it out.",
+    ),
+    "entities": (
+        "plan.graphml",
+        BOMB,
+        [],
+        "plan.graphml: declares XML entities, which a graph does not need. Write the file without them.",
+    ),
+    "not XML": (
+        "plan.graphml",
+        "a b",
+        [],
+        "plan.graphml: is not a GraphML file (syntax error: line 1, column 0). Check the file.",
+    ),
+    "not GraphML": (
+        "plan.xml",
+        "<html/>",
+        [],
+        "plan.xml: is not a GraphML file (file not successfully read as graphml). Check the file.",
+    ),
+    "not a value": (
+        "plan.graphml",
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><key id="d" for="edge" attr.name="m" attr.type="double"/>'
+        '<graph edgedefault="undirected"><edge source="a" target="b"><data key="d">x</data></edge></graph></graphml>',
+        [],
+        "plan.graphml: is not a GraphML file (could not convert string to float: 'x'). Check the file.",
+    ),
+    "not edges": (
+        "plan.edges",
+        "a b\na\na b c d\n",
+        [],
+        "plan.edges: line 2: 'a' is no edge. Write two names, and a length where you have one.\n"
+        "plan.edges: line 3: 'a b c d' is no edge. Write two names, and a length where you have one.",
+    ),
+    "everything at once": (
+        "plan.csv",
+        "feature,position\na,0\na,\n",
+        ["-o", "none/knowledge.txt", "--features", "none.csv", "--ratio", "0"],
+        "'ratio' must be a number above 1, got 0: the far feature has to be farther than the near one. The usual one is 3.\n"
+        "none/knowledge.txt: the folder 'none' does not exist. Make it first.\n"
+        "none.csv: cannot be read (No such file or directory). Check the path and the file.\n"
+        "column 'position' has 1 missing values. Fill them in or drop those rows.\n"
+        "the ordering names features more than once: 'a'. Keep one of each.\n"
+        "the ordering names 1 features, and a statement needs 3. Draw more.",
+    ),
+    "no ratio": (
+        "plan.csv",
+        "feature,unit\na,u\nb,u\nc,v\n",
+        ["-o", "knowledge.txt"],
+        "no statement reaches the ratio 3: in a hierarchy (steps; unit) no feature has two others of which one is that much "
+        "farther; the largest ratio is 2. Lower the ratio, or draw more features.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SKETCHES)
+def test_a_bad_drawing_in_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, content, arguments, sentences = SKETCHES[name]
+    Path(path).write_text(content)
+    result = CliRunner().invoke(main, ["derive", path, *arguments])
+    assert result.stderr.strip() == sentences
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert [file.name for file in tmp_path.iterdir()] == [path]
+
+
 # Faults of commands: arguments -> stderr.
 COMMANDS: dict[str, tuple[list[str], str]] = {
     "suffix": (
@@ -327,6 +540,10 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "negative weight": (
         ["fit", "data.csv", "knowledge.txt", "-o", "plant.model", "--weight", "-1"],
         "the weight must be 'auto' or a number of at least 0, got -1.0. Leave it at 'auto'.",
+    ),
+    "no drawing": (
+        ["derive", "none.graphml"],
+        "none.graphml: cannot be read (No such file or directory). Check the path.",
     ),
     "level": (
         ["audit", "data.csv", "knowledge.txt", "--level", "7"],

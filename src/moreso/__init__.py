@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from moreso import derive
 from moreso.audit import Audit, Verdict, audit
 from moreso.dependence import hsic
 from moreso.regularizer import Regularizer
@@ -22,6 +23,7 @@ __all__ = [
     "Synthesizer",
     "Verdict",
     "audit",
+    "derive",
     "hsic",
     "relative_test",
     "report",

@@ -13,6 +13,8 @@ from rich.console import Console
 from moreso import demo as demonstration
 from moreso.audit import Verdict
 from moreso.audit import audit as run_audit
+from moreso.derive.distances import PER_FEATURE, RATIO, check_rule
+from moreso.derive.files import KINDS, measure
 from moreso.files import check_writable
 from moreso.models import MODELS
 from moreso.relations import Knowledge, KnowledgeError
@@ -196,6 +198,61 @@ def report(model: Path, data: Path, output: Path) -> None:
     for sentence in found.summary:
         console.print(sentence)
     console.print(f"wrote {output}.")
+
+
+@main.command()
+@click.argument("drawing", type=_FILE)
+@click.option("-o", "--output", type=_FILE, help="Where the knowledge file goes; by default stdout.")
+@click.option("--features", "data", type=_FILE, help="A table: only its columns are named in statements.")
+@click.option("--as", "kind", type=click.Choice(KINDS), help="What the drawing is; by default its columns tell.")
+@click.option("--length", help="Of graphs: the attribute of edges that is their length.  [default: count steps]")
+@click.option("--unit", default="", help="Of the distances, to stand in the reasons.")
+@click.option(
+    "--ratio", type=float, default=RATIO, show_default=True, help="Least distance of minus over that of plus."
+)
+@click.option("--per-feature", type=int, default=PER_FEATURE, show_default=True, help="Most statements about one ref.")
+def derive(
+    drawing: Path,
+    output: Path | None,
+    data: Path | None,
+    kind: str | None,
+    length: str | None,
+    unit: str,
+    ratio: float,
+    per_feature: int,
+) -> None:
+    """Make statements of a DRAWING: what is near depends more than what is far.
+
+    A map is a table with 'feature' and 'x', 'y' or 'latitude', 'longitude'. A graph is GraphML, an edge list (two
+    names a line), or a table with 'source' and 'target'. A hierarchy is a table with 'feature' and a column a level,
+    from fine to coarse. An ordering is a table with 'feature' and 'position', or one whose column names end in numbers
+    (--as ordering).
+    """
+    faults = _Faults()
+    faults.attempt(check_rule, ratio, per_feature)
+    if output is not None:
+        faults.attempt(check_writable, output)
+    table = None if data is None else faults.attempt(read_table, data)
+    names = None if table is None else [str(name) for name in table.columns]
+    found = faults.attempt(measure, drawing, kind, features=names, length=length, unit=unit)
+    faults.end()
+    assert found is not None
+    with _misuse():
+        known = found.knowledge(ratio, per_feature)
+        if output is not None:
+            known.write(output)
+    if output is None:
+        click.echo(str(known))
+    wrote = f"wrote {output}: " if output else ""
+    lost = (
+        f"; {found.left_out} of {len(found.names) + found.left_out} left out: not in {data}" if found.left_out else ""
+    )
+    # Beside a knowledge file on stdout, what is said of it goes to stderr.
+    click.echo(
+        f"{wrote}{len(known)} statements about {len(known.features)} features, from {found.source}{lost}. "
+        f"Audit them: moreso audit {data or 'data.csv'} {output or 'knowledge.txt'}",
+        err=output is None,
+    )
 
 
 @main.command()

@@ -1,0 +1,186 @@
+"""From a drawing to knowledge: maps, graphs, hierarchies and orderings.
+
+What is near depends more. From distances between features follow statements `ref: near > far`, wherever far is at least
+`ratio` (3) times as distant from ref as near is: nine in ten of these held, or more, in the sources that were measured
+(docs/decisions/0006-derive.md). So audit them: `moreso.audit(data, knowledge)`.
+
+>>> import pandas as pd
+>>> from moreso import derive
+>>> sites = pd.DataFrame({"feature": ["mill", "dam", "bridge", "sea"], "x": [0, 2, 3, 14], "y": [0, 0, 1, 5]})
+>>> print(derive.from_map(sites, unit="km", per_feature=1))
+mill: dam > sea  # 2 km against 14.9 km
+dam: bridge > sea  # 1.41 km against 13 km
+bridge: dam > sea  # 1.41 km against 11.7 km
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import networkx as nx
+import pandas as pd
+
+from moreso.derive.distances import PER_FEATURE, RATIO
+from moreso.derive.files import measure
+from moreso.derive.sources import from_edges, from_levels, from_positions, from_sites
+from moreso.relations import Knowledge
+
+__all__ = ["from_graph", "from_hierarchy", "from_map", "from_ordering", "read"]
+
+
+def from_map(
+    sites: pd.DataFrame,
+    *,
+    unit: str = "",
+    features: Iterable[str] | None = None,
+    ratio: float = RATIO,
+    per_feature: int = PER_FEATURE,
+) -> Knowledge:
+    """Derive statements from where features are: straight lines, or great circles in kilometres.
+
+    Features at one place count as the nearest of all, as far apart as the nearest two that are not at one place.
+
+    Args:
+        sites: a row a feature: its name in a column 'feature', 'name' or 'site' (or in the index), and numbers in 'x',
+            'y' (and 'z'), all in one unit, or in 'latitude' ('lat') and 'longitude' ('lon', 'lng', 'long'), in degrees.
+        unit: of x, y and z, to stand in the reasons.
+        features: the names that statements may use, such as the columns of your data; by default all.
+        ratio: the least distance of minus over that of plus, above 1.
+        per_feature: the most statements with one feature as ref.
+
+    Raises:
+        ValueError: columns are missing, names repeat, coordinates are no finite numbers, there are fewer than 3
+            features, or no statement reaches the ratio.
+
+    >>> sites = pd.DataFrame({"lat": [52.5, 52.4, 48.1], "lon": [13.4, 13.1, 11.6]}, ["berlin", "potsdam", "munich"])
+    >>> print(from_map(sites))
+    berlin: potsdam > munich  # 23.2 km against 506 km
+    potsdam: berlin > munich  # 23.2 km against 490 km
+    """
+    return from_sites(sites, features, unit).knowledge(ratio, per_feature)
+
+
+def from_graph(
+    graph: "nx.Graph",
+    *,
+    length: str | None = None,
+    unit: str = "",
+    features: Iterable[str] | None = None,
+    ratio: float = RATIO,
+    per_feature: int = PER_FEATURE,
+) -> Knowledge:
+    """Derive statements from what is connected: shortest paths, by steps or by the length of edges.
+
+    Edges lead both ways, since a dependence has no direction, and of parallel edges the shortest counts. Where no path
+    leads from one feature to another nothing is stated. A weight is often a strength, so no attribute is used unasked.
+
+    Args:
+        graph: a networkx graph; its nodes are the features.
+        length: the attribute of edges that is their length; by default every edge is one step.
+        unit: of the lengths, to stand in the reasons.
+        features: the nodes that statements may name; paths lead through the others, such as junctions without a sensor.
+        ratio: the least distance of minus over that of plus, above 1.
+        per_feature: the most statements with one feature as ref.
+
+    Raises:
+        ValueError: edges without a length of at least 0, fewer than 3 features, or no statement reaches the ratio.
+
+    >>> print(from_graph(nx.path_graph(["a", "b", "c", "d"])))
+    a: b > d  # 1 step against 3 steps
+    d: c > a  # 1 step against 3 steps
+    """
+    return from_edges(graph, features, length, unit).knowledge(ratio, per_feature)
+
+
+def from_hierarchy(
+    levels: pd.DataFrame | Mapping[str, Any],
+    *,
+    features: Iterable[str] | None = None,
+    ratio: float = RATIO,
+    per_feature: int = PER_FEATURE,
+) -> Knowledge:
+    """Derive statements from what belongs together: steps up to the first level that two features share.
+
+    Two features of one unit are 1 step apart, two of one section 2; what shares no level meets in the whole, a step
+    above the last level. So with one level nothing reaches the ratio 3, and with two levels only the finest against
+    the whole does. Where branches are of unequal depth the longer way up counts.
+
+    Args:
+        levels: a table with a column 'feature', 'name' or 'site' (or the index) and a column a level, from fine to
+            coarse; from coarse to fine too, if the values nest that way only. Or a nested mapping from the coarsest
+            level down to lists of features.
+        features: the names that statements may use; by default all.
+        ratio: the least distance of minus over that of plus, above 1.
+        per_feature: the most statements with one feature as ref.
+
+    Raises:
+        ValueError: names repeat or lack a level, there are fewer than 3 features, or no statement reaches the ratio.
+
+    >>> print(from_hierarchy({"plant": {"mill": ["m1", "m2"], "kiln": ["k1"]}, "office": {"roof": ["sun"]}}))
+    m1: m2 > sun  # 1 step against 3 steps
+    m2: m1 > sun  # 1 step against 3 steps
+    """
+    return from_levels(levels, features).knowledge(ratio, per_feature)
+
+
+def from_ordering(
+    positions: pd.DataFrame | Mapping[str, float] | Iterable[str],
+    *,
+    unit: str = "",
+    features: Iterable[str] | None = None,
+    ratio: float = RATIO,
+    per_feature: int = PER_FEATURE,
+) -> Knowledge:
+    """Derive statements from positions on a line, such as wavelengths, depths or maturities: differences.
+
+    Args:
+        positions: a table with a column 'feature', 'name' or 'site' (or the index) and a column 'position'; or a
+            mapping from names to positions; or names that are numbers or end in them ('w900', 'depth_2.5').
+        unit: of the positions, to stand in the reasons.
+        features: the names that statements may use; by default all.
+        ratio: the least distance of minus over that of plus, above 1.
+        per_feature: the most statements with one feature as ref.
+
+    Raises:
+        ValueError: names repeat or have no position, there are fewer than 3 features, or no statement reaches the
+            ratio.
+
+    >>> print(from_ordering(["w900", "w910", "w960"], unit="nm"))
+    w900: w910 > w960  # 10 nm against 60 nm
+    w910: w900 > w960  # 10 nm against 50 nm
+    """
+    return from_positions(positions, features, unit).knowledge(ratio, per_feature)
+
+
+def read(
+    path: str | os.PathLike[str],
+    kind: str | None = None,
+    *,
+    length: str | None = None,
+    unit: str = "",
+    features: Iterable[str] | None = None,
+    ratio: float = RATIO,
+    per_feature: int = PER_FEATURE,
+) -> Knowledge:
+    """Derive statements from a drawing in a file.
+
+    GraphML (.graphml, .xml) and edge lists (.edgelist, .edges, .txt: two names a line, and a 'length' where you have
+    one) are graphs. Tables (.csv, .parquet, .feather) are recognised by their columns, in this order: 'source' and
+    'target', or 'from' and 'to', make a graph; 'x' and 'y', or 'latitude' and 'longitude', a map; 'position' an
+    ordering; 'feature', 'name' or 'site' and others a hierarchy.
+
+    Args:
+        path: the drawing.
+        kind: 'map', 'graph', 'hierarchy' or 'ordering', where the columns do not show it or show something else;
+            'graph' also reads a CSV file without a header, 'ordering' also the columns of your data whose names end in
+            numbers.
+        length: for graphs, as in `from_graph`.
+        unit: of the distances, to stand in the reasons.
+        features: the names that statements may use; by default all.
+        ratio: the least distance of minus over that of plus, above 1.
+        per_feature: the most statements with one feature as ref.
+
+    Raises:
+        ValueError: the file is none of these, or as for its kind.
+    """
+    return measure(path, kind, features=features, length=length, unit=unit).knowledge(ratio, per_feature)
