@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -74,12 +75,13 @@ def test_the_readme_shows_the_demo() -> None:
 
 def test_the_knowledge_page_states_the_grammar_and_its_example_parses() -> None:
     page = (ROOT / "docs" / "knowledge-file.md").read_text()
-    rules = [line.strip() for line in inspect.getdoc(grammar).splitlines() if " = " in line]  # type: ignore[union-attr]
-    assert len(rules) == 6
-    for rule in rules:
-        assert rule in page
+    _, rules = inspect.getdoc(grammar).split("\n\n", 1)  # type: ignore[union-attr]
+    assert textwrap.indent(rules, "    ") in page
     example = "\n".join(line for line in page.split("## Grammar")[0].splitlines() if line.startswith("    "))
     assert len(Knowledge.parse(example)) == 5
+    lines = page.split("finished or not:")[1].split("## What to write")[0]
+    (relation,) = Knowledge.parse(lines)
+    assert relation.plus == ("t_in", "t_mid")
 
 
 def test_every_argument_that_is_documented_exists() -> None:

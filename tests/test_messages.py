@@ -70,8 +70,8 @@ STATEMENTS: dict[str, list[str]] = {
         "line 1, column 27: the confidence after '@' must be a number in (0, 1], got '2'. Write for example '@ 0.8'."
     ],
     "outlet: inlet > ambient @": [
-        "line 1, column 26: the confidence after '@' must be a number in (0, 1], got the end of the line. "
-        "Write for example '@ 0.8'."
+        "line 1, column 26: the confidence after '@' must be a number in (0, 1], got the end of the text. "
+        "Line 1 ends with '@', so the statement goes on. Write for example '@ 0.8'."
     ],
     "outlet: {inlet, ambient} > ambient": [
         "line 1: 'outlet: {inlet, ambient} > ambient': 'ambient' stands in the stronger side and in the weaker side. "
@@ -79,7 +79,7 @@ STATEMENTS: dict[str, list[str]] = {
     ],
     "outlet: outlet > ambient": [
         "line 1: 'outlet: outlet > ambient': 'outlet' stands in the reference and in the stronger side. "
-        "Leave it out of one of them."
+        "Name another feature in one of them."
     ],
     "outlet: {inlet, inlet} > ambient": [
         "line 1: 'outlet: {inlet, inlet} > ambient': the stronger side names 'inlet' twice. Name it once."
@@ -89,7 +89,51 @@ STATEMENTS: dict[str, list[str]] = {
     "inlet = outlet\nambient: inlet > outlet": [
         "group 'inlet' bears the name of a feature. Rename the group.",
         "line 2: 'ambient: outlet > outlet': 'outlet' stands in the stronger side and in the weaker side. "
-        "Leave it out of one of them.",
+        "Name another feature in one of them.",
+    ],
+    "ambient: g > outlet\ng = inlet": [
+        "group 'g' bears the name of a feature. Rename the group, or define it before its first use."
+    ],
+    "unit_a = inlet\noutlet: unit_b > ambient": [
+        "line 2: 'outlet: unit_b > ambient' names an unknown feature 'unit_b'. Did you mean 'unit_a'? "
+        "Features: ambient, inlet, outlet."
+    ],
+    "outlet: INLET > ambient": [
+        "line 1: 'outlet: INLET > ambient' names an unknown feature 'INLET'. Did you mean 'inlet'? "
+        "Features: ambient, inlet, outlet."
+    ],
+    # Statements over several lines.
+    "outlet: inlet >  # near": [
+        "line 1, column 16: expected the name of a feature, found the end of the text. "
+        "Line 1 ends with '>', so the statement goes on. Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: {inlet\n\noutlet: inlet > ambient": [
+        "line 1, column 15: expected '}' after the group, found an empty line. "
+        "Line 1 leaves '{' open, so the statement goes on. Write for example 'outlet: inlet > ambient'."
+    ],
+    "outlet: inlet >\noutlet: inelt > ambient": [
+        "line 2, column 7: expected '>', '@' or the end of the line, found ':'. "
+        "Line 1 ends with '>', so the statement goes on. Write for example 'outlet: inlet > ambient'.",
+        "line 2: 'outlet: inelt > ambient' names an unknown feature 'inelt'. Did you mean 'inlet'? "
+        "Features: ambient, inlet, outlet.",
+    ],
+    "outlet inlet:\n{ambient,\n# far\ninlet} >\nambient\noutlet; inlet": [
+        "line 1, column 8: expected ':' after the reference, found 'inlet'. Write for example 'outlet: inlet > ambient'.",
+        "line 6, column 9: expected ':' after the reference, found 'inlet'. Write for example 'outlet: inlet > ambient'.",
+    ],
+    "outlet inlet >\n{ambient: outlet": [
+        "line 1, column 8: expected ':' after the reference, found 'inlet'. Write for example 'outlet: inlet > ambient'."
+    ],
+    # The two other orders.
+    "outlet: ambient < inlet > ambient": [
+        "line 1, column 25: a chain goes one way, and here '>' follows '<'. Write two statements."
+    ],
+    "outlet: ambient<inlet": [
+        "line 1, column 22: expected '>' and the weaker side, found the end of the line. "
+        "Put spaces around '<' where it compares."
+    ],
+    "\n\noutlet: inlet ? ambient  @ 0.8  # ask Mary": [
+        "line 3: 'outlet: inlet ? ambient' is still a question. Replace '?' by '>' or '<', or delete the line."
     ],
     "# nothing": ["no statement found. Write one a line, for example 'outlet: inlet > ambient'."],
     "": ["no statement found. Write one a line, for example 'outlet: inlet > ambient'."],

@@ -1,5 +1,7 @@
 """Laws of the knowledge file and of relations."""
 
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,13 @@ from hypothesis import strategies as st
 
 from moreso import Knowledge, KnowledgeError, Relation
 
-names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+names = st.one_of(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=8),
+    # What stands for something else, bare or in other places.
+    st.sampled_from(
+        ["<", "?", "<>", "a<b", "?x", ">", "@", "#", "{", "=", ",", ":", "\n", "a\nb", "@ 0.5", '"', "`", "\\"]
+    ),
+)
 
 
 @st.composite
@@ -52,6 +60,48 @@ def test_a_chain_is_its_neighbouring_pairs() -> None:
     apart = Knowledge.parse("t_out: t_in > {p, q} @ 0.5 # near to far\nt_out: {p,q} > ambient @ 0.5 # near to far")
     assert chain == apart
     assert [relation.line for relation in chain] == [1, 1]
+
+
+def laid_out(text: str, chance: random.Random) -> str:
+    """Break lines wherever a statement goes on, with a comment now and then."""
+    breaks = ["", " ", "\n", "\n  ", "  # near\n", "\n# near\n"]
+    tokens = re.findall(r'"[^"]*"|`[^`]*`|[:>,=@{}]|[^\s:>,=@{}"`]+', text)
+    found, in_braces = "", False
+    for token in tokens:
+        in_braces = token == "{" or (in_braces and token != "}")
+        found += token + (chance.choice(breaks) if in_braces or token in ":><,=@{" else " ")
+    return found
+
+
+@given(st.randoms(use_true_random=False))
+def test_a_statement_goes_on_in_the_next_line(chance: random.Random) -> None:
+    group, chain = 'unit_a = "in flow", t_out,`p:>`', "t: {a, b, c} > {d,e} > unit_a @ 0.5"
+    expected = [relation.groups for relation in Knowledge.parse(f"{group}\n{chain}")]
+    for statement in (chain, "t: unit_a < {d, e} < {a, b, c} @ 0.5"):
+        above, text = laid_out(group, chance), laid_out(statement, chance)
+        knowledge = Knowledge.parse(f"{above}\n{text}\nx: y > z")
+        assert [relation.groups for relation in knowledge] == [*expected, (("x",), ("y",), ("z",))]
+        first = above.count("\n") + 2
+        assert [relation.line for relation in knowledge] == [first, first, first + text.count("\n") + 1]
+        near = " ".join(["near"] * text.count("#"))
+        assert [relation.reason for relation in knowledge] == [near, near, ""]
+
+
+def test_what_is_read_on_ends_where_it_cannot_go_on() -> None:
+    with pytest.raises(KnowledgeError) as caught:
+        Knowledge.parse('a: {b, c\nd: e > f\ng: h > i >\n\nj: k > l\nm: n > "o\np: q > r')
+    assert [fault.split(":")[0] for fault in caught.value.faults] == [
+        "line 2, column 1",
+        "line 3, column 11",
+        "line 6, column 8",
+    ]
+    assert caught.value.readable == Knowledge.parse("d: e > f\nj: k > l\np: q > r")
+
+
+def test_every_other_mark_asks_for_more() -> None:
+    for text in ("a:", "a: b <", "a: b ?", "a: b > c @", "a: {", "g =", "g = a,", "a: {b"):
+        with pytest.raises(KnowledgeError, match=r"the end of the text.* so the statement goes on"):
+            Knowledge.parse(text)
 
 
 def test_a_named_group_stands_for_its_members() -> None:

@@ -1,6 +1,7 @@
 """What the user knows: relations between features, and the file in which they are written."""
 
 from moreso.relations.errors import KnowledgeError
-from moreso.relations.knowledge import Knowledge, Relation
+from moreso.relations.knowledge import Knowledge
+from moreso.relations.relation import Relation
 
 __all__ = ["Knowledge", "KnowledgeError", "Relation"]

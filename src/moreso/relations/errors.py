@@ -24,10 +24,11 @@ class KnowledgeError(ValueError):
         super().__init__("\n".join(self.faults))
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return ' Did you mean ...?' for a near miss of `known`, followed by the known names."""
-    near = get_close_matches(name, known, n=1)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
-    shown = ", ".join(sorted(known)[:12])
-    more = f", ... ({len(known)} in all)" if len(known) > 12 else ""
+def did_you_mean(name: str, features: Sequence[str], groups: Iterable[str] = ()) -> str:
+    """Return ' Did you mean ...?' for a near miss of a feature or a group, followed by the features."""
+    known = {each.casefold(): each for each in reversed([*features, *groups])}
+    near = get_close_matches(name.casefold(), known, n=1)
+    guess = f" Did you mean '{known[near[0]]}'?" if near else ""
+    shown = ", ".join(sorted(features)[:12])
+    more = f", ... ({len(features)} in all)" if len(features) > 12 else ""
     return f"{guess} Features: {shown}{more}."

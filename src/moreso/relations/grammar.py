@@ -1,15 +1,19 @@
-"""The knowledge file's grammar: one line of text to its parts, and names to text.
+"""The knowledge file's grammar: text to statements, and names to text.
 
 line      = [ group | relation ] [ "#" reason ]
 group     = name "=" name { "," name }
-relation  = side ":" side ">" side { ">" side } [ "@" confidence ]
+relation  = side ":" side order side { order side } [ "@" confidence ]
+order     = ">" | "<" | "?"
 side      = name | "{" name { "," name } "}"
 name      = word | JSON string | "`" anything but a backtick "`"
-word      = one or more characters, none of them a space or one of : > { } , = @ # " `
+word      = one or more characters, none of them a space or one of : > { } , = @ # " `; and not < or ? alone
+
+A statement goes on in the next line where a line ends inside braces or with one of : > < ? , = @ {
 """
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _TOKEN = re.compile(
@@ -22,15 +26,25 @@ _TOKEN = re.compile(
       | (?P<bad>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_LONE_MARKS = ("<", "?")
+"""Words that are marks where they stand alone, so that names may hold them."""
+_UNFINISHED = frozenset(":><?,=@{")
+"""Marks that cannot end a statement."""
 _EXAMPLE = "Write for example 'outlet: inlet > ambient'."
 
 
 class SyntaxFault(Exception):  # noqa: N818 (a fault is what it is called everywhere)
-    """A line that the grammar does not allow: where, and in which words."""
+    """A statement that the grammar does not allow, in a sentence that names the place.
 
-    def __init__(self, column: int, message: str) -> None:
-        self.column = column
-        super().__init__(message)
+    Args:
+        line: counted from 1.
+        column: counted from 1, or None where the statement as a whole is meant.
+        message: what is wrong, and the remedy.
+    """
+
+    def __init__(self, line: int, column: int | None, message: str) -> None:
+        self.line = line
+        super().__init__(f"line {line}: {message}" if column is None else f"line {line}, column {column}: {message}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class Group:
 
     name: str
     members: tuple[str, ...]
+    line: int
 
 
 @dataclass(frozen=True)
@@ -49,53 +64,107 @@ class Chain:
     sides: tuple[tuple[str, ...], ...]
     confidence: float
     reason: str
+    line: int
 
 
 @dataclass(frozen=True)
 class _Token:
     kind: str
     text: str
+    line: int
     column: int
 
     @property
     def shown(self) -> str:
-        return "the end of the line" if self.kind == "end" else f"'{self.text}'"
+        return self.text if self.kind == "end" else f"'{self.text}'"
 
 
 class _Line:
-    """A cursor over the tokens of one line."""
+    """The tokens of one line, and its reason (None where it has none)."""
 
-    def __init__(self, text: str) -> None:
-        self.reason = ""
+    def __init__(self, number: int, text: str) -> None:
+        self.reason: str | None = None
         self.tokens: list[_Token] = []
         for match in _TOKEN.finditer(text):
-            kind = str(match.lastgroup)
+            kind, found = str(match.lastgroup), match.group()
             if kind == "reason":
-                self.reason = match.group()[1:].strip()
+                self.reason = found[1:].strip()
             elif kind != "space":
-                self.tokens.append(_Token(kind, match.group(), match.start() + 1))
-        self.end = _Token("end", "", len(text.rstrip()) + 1)
+                kind = "mark" if found in _LONE_MARKS else kind
+                self.tokens.append(_Token(kind, found, number, match.start() + 1))
+
+    @property
+    def empty(self) -> bool:
+        return not self.tokens and self.reason is None
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether a statement can begin here: each has one of these marks."""
+        return any(token.kind == "mark" and token.text in ":=" for token in self.tokens)
+
+
+class _Statement:
+    """A cursor over the tokens of one statement, which begins in `lines[start]` and ends before `lines[stop]`."""
+
+    def __init__(self, lines: Sequence[_Line], start: int) -> None:
+        self.tokens: list[_Token] = []
         self.at = 0
+        self.stop = start
+        in_braces = unfinished = False
+        while self.stop == start or (unfinished and self.stop < len(lines) and not lines[self.stop].empty):
+            line = lines[self.stop]
+            self.tokens += line.tokens
+            for token in line.tokens:
+                # What cannot stand in braces ends them: one that is never closed must not swallow the file.
+                in_braces = token.text == "{" if token.kind == "mark" and token.text != "," else in_braces
+            last = self.tokens[-1] if self.tokens else None
+            unfinished = last is not None and (in_braces or (last.kind == "mark" and last.text in _UNFINISHED))
+            # A quote that is never closed is told by itself.
+            unfinished = unfinished and all(token.kind != "bad" for token in line.tokens)
+            self.stop += 1
+        self.reason = " ".join(line.reason for line in lines[start : self.stop] if line.reason)
+        self.unfinished = unfinished
+        if self.tokens:
+            last = self.tokens[-1]
+            shown = "the end of the line"
+            if unfinished:
+                shown = "the end of the text" if all(line.empty for line in lines[self.stop :]) else "an empty line"
+            self.end = _Token("end", shown, last.line, last.column + len(last.text))
 
     def peek(self, ahead: int = 0) -> _Token:
         index = self.at + ahead
         return self.tokens[index] if index < len(self.tokens) else self.end
 
+    def sees(self, marks: str, ahead: int = 0) -> bool:
+        token = self.peek(ahead)
+        return token.kind == "mark" and token.text in marks
+
     def skip(self, mark: str) -> bool:
-        if self.peek().kind == "mark" and self.peek().text == mark:
-            self.at += 1
-            return True
-        return False
+        found = self.sees(mark)
+        self.at += found
+        return found
 
     def expect(self, mark: str, why: str) -> None:
         if not self.skip(mark):
             raise self.fault(f"expected '{mark}' {why}")
 
-    def fault(self, expected: str) -> SyntaxFault:
-        found = self.peek()
-        if found.kind == "bad":
-            return SyntaxFault(found.column, f"the quote {found.text} is never closed. Close it on the same line.")
-        return SyntaxFault(found.column, f"{expected}, found {found.shown}. {_EXAMPLE}")
+    def fault(self, expected: str, remedy: str = _EXAMPLE, found: str = "found") -> SyntaxFault:
+        token = self.peek()
+        if token.kind == "bad":
+            message = f"the quote {token.text} is never closed. Close it on the same line."
+            return SyntaxFault(token.line, token.column, message)
+        return SyntaxFault(token.line, token.column, f"{expected}, {found} {token.shown}.{self._why(token)} {remedy}")
+
+    def _why(self, token: _Token) -> str:
+        """Say why the statement was read on beyond a line, where it was."""
+        earlier = [each for each in self.tokens if each.line < token.line]
+        if token.kind == "end" and self.unfinished:
+            earlier = self.tokens
+        if not earlier:
+            return ""
+        last = earlier[-1]
+        reason = f"ends with '{last.text}'" if last.kind == "mark" and last.text in _UNFINISHED else "leaves '{' open"
+        return f" Line {last.line} {reason}, so the statement goes on."
 
     def name(self) -> str:
         token = self.peek()
@@ -110,6 +179,7 @@ class _Line:
             return str(json.loads(token.text, strict=False))
         except json.JSONDecodeError:
             raise SyntaxFault(
+                token.line,
                 token.column,
                 f"{token.text} is not a quoted name. In double quotes write \\\\ for \\, or use backticks.",
             ) from None
@@ -128,54 +198,83 @@ class _Line:
         return names
 
     def confidence(self) -> float:
-        token = self.peek()
-        self.at += 1
         try:
-            value = float(token.text)
+            value = float(self.peek().text)
         except ValueError:
             value = float("nan")
         if not 0 < value <= 1:
-            raise SyntaxFault(
-                token.column,
-                f"the confidence after '@' must be a number in (0, 1], got {token.shown}. Write for example '@ 0.8'.",
-            )
+            rule = "the confidence after '@' must be a number in (0, 1]"
+            raise self.fault(rule, "Write for example '@ 0.8'.", found="got")
+        self.at += 1
         return value
 
     def finish(self, expected: str) -> None:
         if self.peek().kind != "end":
             raise self.fault(expected)
 
+    def parse(self) -> Group | Chain:
+        return self.group() if self.sees("=", ahead=1) else self.chain()
 
-def parse_line(text: str) -> Group | Chain | None:
-    """Return the statement on one line, or None where it holds only space and a comment.
+    def group(self) -> Group:
+        line = self.peek().line
+        name = self.name()
+        self.expect("=", "")
+        members = self.names()
+        self.finish("expected ',' or the end of the group")
+        return Group(name, members, line)
 
-    Raises:
-        SyntaxFault: the line is neither.
-    """
-    line = _Line(text)
-    if line.peek().kind == "end":
-        return None
-    if line.peek(1).text == "=" and line.peek(1).kind == "mark":
-        name = line.name()
-        line.expect("=", "")
-        members = line.names()
-        line.finish("expected ',' or the end of the group")
-        return Group(name, members)
-    ref = line.side()
-    line.expect(":", "after the reference")
-    sides = [line.side()]
-    line.expect(">", "and the weaker side")
-    sides.append(line.side())
-    while line.skip(">"):
-        sides.append(line.side())
-    confidence = line.confidence() if line.skip("@") else 1.0
-    line.finish("expected '>', '@' or the end of the line")
-    return Chain(ref, tuple(sides), confidence, line.reason)
+    def chain(self) -> Chain:
+        line = self.peek().line
+        ref = self.side()
+        self.expect(":", "after the reference")
+        sides, marks = [self.side()], ""
+        while self.sees("><?"):
+            mark = self.peek().text
+            if (turned := {">": "<", "<": ">"}.get(mark, "")) and turned in marks:
+                message = f"a chain goes one way, and here '{mark}' follows '{turned}'. Write two statements."
+                raise SyntaxFault(self.peek().line, self.peek().column, message)
+            self.at += 1
+            marks += mark
+            sides.append(self.side())
+        if not marks:
+            near = (self.tokens[self.at - 1], self.peek())
+            glued = [mark for mark in _LONE_MARKS for token in near if token.kind == "word" and mark in token.text]
+            remedy = f"Put spaces around '{glued[0]}' where it compares." if glued else _EXAMPLE
+            raise self.fault("expected '>' and the weaker side", remedy)
+        confidence = self.confidence() if self.skip("@") else 1.0
+        self.finish("expected '>', '@' or the end of the line")
+        if "?" in marks:
+            order = "".join(f" {mark} {write_side(side)}" for mark, side in zip(marks, sides[1:], strict=True))
+            question = f"'{write_side(ref)}: {write_side(sides[0])}{order}' is still a question."
+            raise SyntaxFault(line, None, f"{question} Replace '?' by '>' or '<', or delete the line.")
+        return Chain(ref, tuple(reversed(sides) if "<" in marks else sides), confidence, self.reason, line)
+
+
+def parse_statements(text: str) -> Iterator[Group | Chain | SyntaxFault]:
+    """Yield every statement of a text, and in their places the faults of those that cannot be read."""
+    lines = [_Line(number, line) for number, line in enumerate(text.split("\n"), start=1)]
+    at = told = 0
+    while at < len(lines):
+        if not lines[at].tokens or (at < told and not lines[at].may_begin):
+            at += 1
+            continue
+        statement = _Statement(lines, at)
+        try:
+            yield statement.parse()
+            at = statement.stop
+        except SyntaxFault as fault:
+            if fault.line > told:
+                yield fault
+            # A line that was taken for the rest of a faulty statement may be one of its own. If it is not, the fault
+            # that it belongs to has been told.
+            told = max(told, statement.stop)
+            at = max(at + 1, fault.line - 1)
 
 
 def write_name(name: str) -> str:
     """Return `name` as the grammar reads it back: bare where it is a plain word, else quoted."""
-    return name if re.fullmatch(r'[^\s:>{},=@#"`]+', name) else json.dumps(name, ensure_ascii=False)
+    plain = re.fullmatch(r'[^\s:>{},=@#"`]+', name) and name not in _LONE_MARKS
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def write_side(names: tuple[str, ...]) -> str:
