@@ -39,6 +39,45 @@ def test_audit_exits_0_or_1(folder: Path) -> None:
     assert "contradicted: 1" in output
 
 
+def test_check_tells_what_follows_and_what_contradicts(folder: Path) -> None:
+    Path("good.txt").write_text(
+        "pipe = inlet, flow\noutlet: pipe > ambient @ 0.9  # near\noutlet: pipe > ambient @ 0.9"
+    )
+    code, output = run("check", "good.txt", "--features", "data.csv")
+    assert code == 0
+    assert output.splitlines() == [
+        "good.txt: 2 statements, 1 named group, 4 features.",
+        "no statements contradict each other.",
+        "redundant statements: 1",
+        "  line 3: 'outlet: {inlet, flow} > ambient' repeats line 2: 'outlet: {inlet, flow} > ambient'. "
+        "It can be left out.",
+    ]
+    Path("bad.txt").write_text("outlet: inlet > ambient > inlet")
+    code, output = run("check", "bad.txt")
+    assert code == 1
+    assert output.splitlines()[1:] == [
+        "contradictions: 1",
+        "  line 1: 'outlet: inlet > ambient' and line 1: 'outlet: ambient > inlet' contradict each other: "
+        "they cannot both be true. Drop or turn one.",
+    ]
+    assert "no statement follows from others." in run("check", "true.txt")[1]
+
+
+def test_check_shows_knowledge_files(folder: Path) -> None:
+    Path("good.txt").write_text("[g] = b, e\na: [g] > c > d\na: [g] > d  @ 0.5")
+    for show, count in (("closure", 3), ("reduction", 2)):
+        result = CliRunner().invoke(main, ["check", "good.txt", "--show", show])
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.startswith("[g] = b, e\n")
+        knowledge = Knowledge.parse(result.stdout)
+        assert len(knowledge) == count
+        assert knowledge == getattr(Knowledge.read("good.txt"), show)()
+        Path("bad.txt").write_text("a: b > c > b")
+        result = CliRunner().invoke(main, ["check", "bad.txt", "--show", show])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "contradict each other" in result.stderr
+
+
 def test_fit_sample_report(folder: Path, plant: pd.DataFrame) -> None:
     fit = ("fit", "data.csv", "true.txt", "-o", "plant.model", "--model", "factor", "--max-epochs", "20")
     assert run(*fit)[0] == 0

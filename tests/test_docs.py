@@ -79,7 +79,7 @@ def test_the_knowledge_page_states_the_grammar_and_its_example_parses() -> None:
     assert textwrap.indent(rules, "    ") in page
     example = "\n".join(line for line in page.split("## Grammar")[0].splitlines() if line.startswith("    "))
     assert len(Knowledge.parse(example)) == 5
-    lines = page.split("finished or not:")[1].split("## What to write")[0]
+    lines = page.split("finished or not:")[1].split("## What follows")[0]
     (relation,) = Knowledge.parse(lines)
     assert relation.plus == ("t_in", "t_mid")
 

@@ -192,6 +192,43 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Relation("a", (), "b"),
         "'a: {} > b': the stronger side is empty. Name at least one feature.",
     ),
+    "contradiction": (
+        lambda: Knowledge.parse("a: b > c\na: c > b").reduction(),
+        "line 1: 'a: b > c' and line 2: 'a: c > b' contradict each other: they cannot both be true. Drop or turn one.",
+    ),
+    "longer contradictions": (
+        lambda: Knowledge.parse("a: b > c\nx: y > z > y\nb: c > a > c\nc: a > b").closure(),
+        "line 2: 'x: y > z' and line 2: 'x: z > y' contradict each other: they cannot both be true. Drop or turn one.",
+    ),
+    "circle": (
+        lambda: Knowledge.parse("a: b > c\nc: a > b\nb: c > a").redundancies(),
+        "line 1: 'a: b > c', line 2: 'c: a > b' and line 3: 'b: c > a' contradict each other: "
+        "each dependence would exceed the next, in a circle. Drop or turn at least one.",
+    ),
+    "rows": (
+        lambda: Knowledge.from_records(
+            [
+                {"ref": "a", "plus": ["b", 3], "minus": None, "confidence": "high", "reason": 3},
+                {"ref": "a", "plus": "b", "minus": "c", "confidance": 0.5},
+                {"ref": "a", "plus": "b", "minus": ("b",), "confidence": 2},
+                "a: b > c",
+            ]
+        ),
+        "row 0: 'plus' must be the name of a feature or a list of names, got ['b', 3]. Write names as text.\n"
+        "row 0: 'minus' is missing. Give the name of a feature, or a list of names.\n"
+        "row 0: the confidence must be a number in (0, 1], got 'high'. Write for example 0.8.\n"
+        "row 0: the reason must be text, got 3. Write it in words, or leave it empty.\n"
+        "row 1: 'confidance' is not a column of statements. Did you mean 'confidence'?\n"
+        "row 2: 'a: b > b': 'b' stands in the stronger side and in the weaker side. "
+        "Name another feature in one of them.\n"
+        "row 2: 'a: b > b': the confidence must be in (0, 1], got 2.0. Write for example 0.8.\n"
+        "row 3: must be a mapping with 'ref', 'plus' and 'minus', got str.",
+    ),
+    "frame": (
+        lambda: Knowledge.from_records(pd.DataFrame({"ref": ["a"], "plus": [3], "minus": [pd.NA]}, index=["x7"])),
+        "row x7: 'plus' must be the name of a feature or a list of names, got 3. Write names as text.\n"
+        "row x7: 'minus' is missing.",
+    ),
     "confidence": (lambda: Relation("a", "b", "c", confidence=0), "the confidence must be in (0, 1], got 0."),
     "hsic rows": (lambda: hsic(ROWS[:3, 0], ROWS[:3, 1]), "the unbiased HSIC needs at least 4 rows, got 3."),
     "hsic lengths": (lambda: hsic(ROWS[:5, 0], ROWS[:6, 1]), "the groups must hold the same rows, got 5, 6 rows."),
@@ -558,6 +595,21 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
         ["audit", "data.xls", "knowledge.txt"],
         "data.xls: tables end in .csv, .parquet, .feather, got '.xls'. Convert it to one of these.",
     ),
+    "check": (
+        ["check", "nothing.txt", "--features", "nothing.csv"],
+        "nothing.csv: cannot be read (No such file or directory). Check the path and the file.\n"
+        "nothing.txt: cannot be read (No such file or directory). Check the path.",
+    ),
+    "check syntax": (
+        ["check", "data.csv"],
+        "data.csv: line 1, column 8: expected ':' after the reference, found ','. "
+        "Write for example 'outlet: inlet > ambient'.\n"
+        + "\n".join(
+            f"data.csv: line {line}, column 2: expected ':' after the reference, found ','. "
+            "Write for example 'outlet: inlet > ambient'."
+            for line in range(2, 7)
+        ),
+    ),
     "no model": (
         ["sample", "none.model", "-n", "3", "-o", "out.csv"],
         "none.model: cannot be read (No such file or directory). Check the path.",
@@ -594,6 +646,18 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
         "'level' must be in (0, 1), got 7.0. The usual one is 0.05.",
     ),
 }
+
+
+def test_check_names_unknown_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text("ambient,inlet,outlet\n1,2,3\n")
+    Path("knowledge.txt").write_text("outlet: inelt > ambient\noutlet: inlet ? ambient")
+    result = CliRunner().invoke(main, ["check", "knowledge.txt", "--features", "data.csv"])
+    assert result.stderr.splitlines() == [
+        "knowledge.txt: line 1: 'outlet: inelt > ambient' names an unknown feature 'inelt'. Did you mean 'inlet'? Features: ambient, inlet, outlet.",
+        "knowledge.txt: line 2: 'outlet: inlet ? ambient' is still a question. Replace '?' by '>' or '<', or delete the line.",
+    ]
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

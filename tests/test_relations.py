@@ -4,6 +4,8 @@ import random
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +104,28 @@ def test_every_other_mark_asks_for_more() -> None:
     for text in ("a:", "a: b <", "a: b ?", "a: b > c @", "a: {", "g =", "g = a,", "a: {b"):
         with pytest.raises(KnowledgeError, match=r"the end of the text.* so the statement goes on"):
             Knowledge.parse(text)
+
+
+@given(knowledges())
+def test_records_are_read_back(knowledge: Knowledge) -> None:
+    assert Knowledge.from_records(knowledge.to_records(), knowledge.groups) == knowledge
+
+
+@given(knowledges())
+def test_a_frame_is_read_back(knowledge: Knowledge) -> None:
+    frame = pd.DataFrame(knowledge.to_records())
+    assert list(frame) == ["ref", "plus", "minus", "confidence", "reason"]
+    assert Knowledge.from_records(frame, knowledge.groups) == knowledge
+    # A relation is a data class, and pandas knows those.
+    assert Knowledge.from_records(pd.DataFrame(list(knowledge)), knowledge.groups) == knowledge
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT])
+def test_a_missing_confidence_is_1_and_a_missing_reason_none(missing: object) -> None:
+    rows = [{"ref": "a", "plus": ["b", "c"], "minus": np.array(["d"]), "confidence": missing, "reason": missing}]
+    expected = Knowledge((Relation("a", ("b", "c"), "d"),))
+    assert Knowledge.from_records(rows) == Knowledge.from_records(pd.DataFrame(rows)) == expected
+    assert Knowledge.from_records([{"ref": "a", "plus": ("b", "c"), "minus": "d", "source": "x"}]) == expected
 
 
 def test_a_named_group_stands_for_its_members() -> None:

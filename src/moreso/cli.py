@@ -17,7 +17,7 @@ from moreso.derive.distances import PER_FEATURE, RATIO, check_rule
 from moreso.derive.files import KINDS, measure
 from moreso.files import check_writable
 from moreso.models import MODELS
-from moreso.relations import Knowledge, KnowledgeError
+from moreso.relations import Knowledge, KnowledgeError, explain_contradiction, explain_redundancy
 from moreso.report import report as run_report
 from moreso.synthesizer import Synthesizer
 from moreso.tables import check_suffix, check_table, read_table, write_table
@@ -88,6 +88,52 @@ def _console() -> Console:
 @click.version_option(package_name="moreso")
 def main() -> None:
     """Tell a generative model which features depend on each other, and which more so."""
+
+
+@main.command()
+@click.argument("knowledge", type=_FILE)
+@click.option(
+    "--features",
+    "data",
+    type=_FILE,
+    help="A table (CSV, Parquet or Feather): a name that is none of its columns is a fault.",
+)
+@click.option(
+    "--show",
+    type=click.Choice(["closure", "reduction"]),
+    help="Print the knowledge with all that follows from it, or without what follows, as a knowledge file.",
+)
+@click.pass_context
+def check(context: click.Context, knowledge: Path, data: Path | None, show: str | None) -> None:
+    """Read KNOWLEDGE, and say which statements contradict each other and which follow from others.
+
+    Exit code 0: nothing contradicts; 1: something does; 2: misuse.
+    """
+    faults = _Faults()
+    table = None if data is None else faults.attempt(read_table, data)
+    known = faults.knowledge(knowledge, table)
+    faults.end()
+    assert known is not None
+    contradictions = [explain_contradiction(circle) for circle in known.contradictions()]
+    if show is not None and not contradictions:
+        click.echo(known.closure() if show == "closure" else known.reduction())
+    elif show is not None:
+        click.echo("\n".join(contradictions), err=True)
+    else:
+        sizes = (len(known), "statement"), (len(known.groups), "named group"), (len(known.features), "feature")
+        counts = [f"{count} {noun}{'s' * (count != 1)}" for count, noun in sizes]
+        click.echo(f"{knowledge}: {', '.join(counts)}.")
+        _section("contradictions", contradictions, "no statements contradict each other.")
+        if not contradictions:
+            found = [explain_redundancy(relation, grounds) for relation, grounds in known.redundancies()]
+            _section("redundant statements", found, "no statement follows from others.")
+    context.exit(1 if contradictions else 0)
+
+
+def _section(title: str, sentences: list[str], otherwise: str) -> None:
+    """Print sentences unbroken: they may be cut out, and a name may look like markup."""
+    for line in [f"{title}: {len(sentences)}", *(f"  {each}" for each in sentences)] if sentences else [otherwise]:
+        click.echo(line)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from moreso.relations.errors import KnowledgeError
 from moreso.relations.knowledge import Knowledge
+from moreso.relations.logic import explain_contradiction, explain_redundancy
 from moreso.relations.relation import Relation
 
-__all__ = ["Knowledge", "KnowledgeError", "Relation"]
+__all__ = ["Knowledge", "KnowledgeError", "Relation", "explain_contradiction", "explain_redundancy"]

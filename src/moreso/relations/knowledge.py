@@ -1,14 +1,17 @@
-"""What a person knows: the collection of relations, and its file."""
+"""What a person knows: the collection of relations, its file and its logic."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from moreso.files import atomic_write
 from moreso.relations.errors import KnowledgeError, did_you_mean
 from moreso.relations.grammar import Chain, Group, SyntaxFault, parse_statements, write_name
+from moreso.relations.logic import Graph, acyclic
+from moreso.relations.records import read_records
 from moreso.relations.relation import Relation, repeated, write_order, write_relation
 
 
@@ -92,6 +95,97 @@ class Knowledge:
         known = set(features)
         kept = [relation for relation in self if known.issuperset(relation.ref + relation.plus + relation.minus)]
         return Knowledge(tuple(kept), {name: group for name, group in self.groups.items() if known.issuperset(group)})
+
+    def contradictions(self) -> tuple[tuple[Relation, ...], ...]:
+        r"""Return circles of statements that cannot all be true: of each knot of them the shortest circle.
+
+        A relation orders two dependences, and a dependence has no direction: `a: b > c` says that a and b depend on
+        each other more so than a and c. Statements that lead from one pair back to itself contradict each other. A
+        knot may hold more circles than the one returned: mend that, and ask again.
+
+        >>> knowledge = Knowledge.parse("a: b > c\nc: a > b\nb: c > a\na: b > d")
+        >>> [[relation.line for relation in circle] for circle in knowledge.contradictions()]
+        [[1, 2, 3]]
+        """
+        circles = Graph(self.relations).circles()
+        return tuple(tuple(self.relations[index] for index in circle) for circle in circles)
+
+    def redundancies(self) -> tuple[tuple[Relation, tuple[Relation, ...]], ...]:
+        """Return every statement that could be left out, with the statements from which it follows.
+
+        It follows from a path of statements that are each at least as sure; a statement that is made twice follows
+        from its surest, and of equals from its first, occurrence.
+
+        Raises:
+            KnowledgeError: the statements contradict each other, so that anything would follow.
+        """
+        found = acyclic(self.relations).redundant()
+        return tuple((self.relations[index], tuple(self.relations[i] for i in found[index])) for index in sorted(found))
+
+    def reduction(self) -> "Knowledge":
+        r"""Return the knowledge without the statements that follow from others at least as sure.
+
+        Raises:
+            KnowledgeError: the statements contradict each other, so that anything would follow.
+
+        >>> print(Knowledge.parse("a: b > c > d\na: b > d  @ 0.9").reduction())
+        a: b > c
+        a: c > d
+        """
+        left_out = acyclic(self.relations).redundant()
+        kept = [relation for index, relation in enumerate(self) if index not in left_out]
+        return Knowledge(tuple(kept), self.groups)
+
+    def closure(self) -> "Knowledge":
+        r"""Return the knowledge with every statement that follows from it, each statement once.
+
+        An implied statement is as sure as the least sure step on the surest way to it, and its reason names the steps.
+        Only what can be written is added: the two pairs must share a group, and the three groups no feature.
+
+        Raises:
+            KnowledgeError: the statements contradict each other, so that anything would follow.
+
+        >>> print(Knowledge.parse("a: b > c\na: c > d  @ 0.9").closure())
+        a: b > c
+        a: c > d  @ 0.9
+        a: b > d  @ 0.9  # follows from 'a: b > c' and 'a: c > d'
+        """
+        return Knowledge(tuple(acyclic(self.relations).closure(self.describe)), self.groups)
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return one row a relation, for `pandas.DataFrame`: ref, plus, minus, confidence, reason.
+
+        A single feature is its name, a group a tuple of names. `Knowledge.from_records` reads the rows back.
+        """
+        return [
+            {
+                **{
+                    side: group[0] if len(group) == 1 else group
+                    for side, group in zip(("ref", "plus", "minus"), relation.groups, strict=True)
+                },
+                "confidence": relation.confidence,
+                "reason": relation.reason,
+            }
+            for relation in self
+        ]
+
+    @classmethod
+    def from_records(cls, rows: Iterable[Any], groups: Mapping[str, tuple[str, ...]] | None = None) -> "Knowledge":
+        """Build knowledge from rows, or from a pandas DataFrame, with the columns of `to_records`.
+
+        Args:
+            rows: mappings, or a frame. A cell of ref, plus and minus holds the name of one feature, verbatim, or a
+                list of names. A missing confidence is 1, a missing reason is empty; other columns are ignored.
+            groups: names for groups, as in `Knowledge`.
+
+        Raises:
+            KnowledgeError: every fault of every row, each named by its position from 0, or by the frame's index.
+
+        >>> rows = [{"ref": "outlet", "plus": "inlet", "minus": ["wind", "rain"], "confidence": 0.8}]
+        >>> print(Knowledge.from_records(rows))
+        outlet: inlet > {wind, rain}  @ 0.8
+        """
+        return cls(read_records(rows), groups or {})
 
     def _unknown(self, features: Sequence[str]) -> list[tuple[int, str]]:
         """The faults of `check`, each with its line (0 where it has none)."""
