@@ -5,6 +5,7 @@ One thread, single precision. Slow contestants are timed on a few relations and 
 
 import json
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -229,6 +230,23 @@ def own(bench: Bench) -> None:
         bench.interleave("a step of the VAE (hidden 128, batch 256), 50 relations, 256 samples", contestants)
 
 
+def logic(bench: Bench) -> None:
+    """Contradictions among 10,000 statements over 500 features."""
+    for kind, references in (("over all features", 500), ("about 12 features, much in one knot", 12)):
+        chance = random.Random(0)
+        triples: list[peers.Triple] = []
+        while len(triples) < 10_000:
+            triple = chance.randrange(references), chance.randrange(500), chance.randrange(500)
+            triples += [triple] if len(set(triple)) == 3 else []
+        # Pairs are ranked by the sum of their numbers, and a statement that goes up is turned.
+        ranked = [(a, min(b, c), max(b, c)) for a, b, c in triples]
+        for order, statements in (("random", triples), ("acyclic", ranked)):
+            knowledge = named(statements)
+            bench.interleave(
+                f"contradictions of 10,000 {order} statements {kind}", {"moreso": (knowledge.contradictions, 1.0)}, 3
+            )
+
+
 AUDIT = """
 import resource, sys, time
 import numpy as np, pandas as pd, torch
@@ -266,7 +284,7 @@ def main() -> None:
     """Run all parts and write the results."""
     torch.set_num_threads(1)
     bench = Bench()
-    for part in (scalars, wide, own, audit):
+    for part in (scalars, wide, own, logic, audit):
         part(bench)
         bench.write()
 
