@@ -40,7 +40,8 @@ class Distances:
         that this ref has not used yet is preferred, so that the statements reach many features. Ties go by name, so
         that the order of the drawing does not matter.
 
-        All statements follow one order of the pairs, by distance, so they cannot contradict each other.
+        All statements follow one order of the pairs, by distance, so they cannot contradict each other; those that
+        follow from others are left out at the end.
 
         Raises:
             ValueError: the settings are out of range, or no statement reaches the ratio.
@@ -57,8 +58,7 @@ class Distances:
                 )
         if not relations:
             raise ValueError(self._no_statement(distance, ratio))
-        # Statements that follow from others are to be left out here, after the choice: `return knowledge.reduction()`.
-        return Knowledge(tuple(relations))
+        return Knowledge(tuple(relations)).reduction()
 
     def _why(self, ref: int, near: int, far: int) -> str:
         one, two = (self._say(float(self.matrix[ref, other])) for other in (near, far))
