@@ -15,16 +15,18 @@ ARROWS: dict[str, set[str]] = {
     "dependence": {"kernels"},
     "relative": {"relations", "kernels", "dependence"},
     "regularizer": {"relations", "relative"},
+    "sql": set(),
     "tables": {"files", "dependence"},
     "derive": {"relations", "tables"},
     "audit": {"relations", "dependence", "relative", "tables"},
+    "ask": {"audit", "dependence", "kernels", "relations", "tables"},
     "models": set(),
     "training": {"models"},
     "archive": {"files"},
     "synthesizer": {"archive", "audit", "models", "regularizer", "relations", "tables", "training"},
     "report": {"audit", "files", "synthesizer"},
     "demo": {"audit", "relations", "report", "synthesizer", "tables"},
-    "cli": {"audit", "demo", "derive", "files", "models", "relations", "report", "synthesizer", "tables"},
+    "cli": {"ask", "audit", "demo", "derive", "files", "models", "relations", "report", "synthesizer", "tables"},
 }
 
 

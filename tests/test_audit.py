@@ -1,5 +1,6 @@
 """Verdicts on data."""
 
+import json
 import sys
 
 import numpy as np
@@ -8,19 +9,24 @@ import pytest
 import torch
 
 from moreso import Knowledge, Verdict, audit, hsic, relative_test
-from moreso.audit import MAX_ROWS, _holm
+from moreso.audit import MAX_ROWS
+from moreso.audit.numbers import block_length
+from moreso.audit.testing import _holm
+from moreso.kernels import median_bandwidth
 
 BOTH = Knowledge.parse("outlet: inlet > ambient # pipe\noutlet: ambient > inlet @ 0.5\nflow: inlet > ambient")
 
 
-def test_the_three_verdicts(plant: pd.DataFrame) -> None:
+def test_the_verdicts(plant: pd.DataFrame) -> None:
     found = audit(plant, BOTH)
     assert [finding.verdict for finding in found] == [Verdict.HOLDS, Verdict.CONTRADICTED, Verdict.UNDECIDED]
-    assert [found.count(verdict) for verdict in Verdict] == [1, 1, 1]
+    assert [found.count(verdict) for verdict in Verdict] == [0, 1, 1, 1]
     frame = found.to_frame()
     assert frame.loc[0, "reason"] == "pipe"
     assert frame.loc[1, "confidence"] == 0.5
-    assert frame.pvalue[0] == pytest.approx(1 - frame.pvalue[1])
+    assert frame.pvalue[0] == pytest.approx(1 - frame.pvalue[1]) == pytest.approx(frame.converse_pvalue[1])
+    assert frame.stability[:2].tolist() == [1, 0]
+    assert 0 < frame.stability[2] < 1
     assert {"relation", "gap", "standard_error", "pvalue", "verdict", "reason"} <= set(frame.columns)
     assert "outlet: inlet > ambient" in str(found)
 
@@ -76,15 +82,102 @@ def test_very_heavy_tails_in_a_long_table_are_thinned() -> None:
 
 def test_long_tables_agree_with_double_precision(monkeypatch: pytest.MonkeyPatch, plant: pd.DataFrame) -> None:
     expected = audit(plant, BOTH).to_frame()
-    monkeypatch.setattr(sys.modules["moreso.audit"], "LONG", 10)
+    monkeypatch.setattr(sys.modules["moreso.audit.numbers"], "LONG", 10)
     found = audit(plant, BOTH).to_frame()
     for name in ("gap", "standard_error", "normalized_gap", "pvalue"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-6)
 
 
-def test_few_rows_are_noted(plant: pd.DataFrame) -> None:
-    assert not audit(plant, BOTH).notes
-    assert "40 rows" in audit(plant.iloc[:40], BOTH).notes[0]
+def test_few_rows_are_noted_and_take_the_jackknife(plant: pd.DataFrame) -> None:
+    assert audit(plant, BOTH.restrict(["flow", "inlet", "ambient"])).notes == ()
+    few = plant.iloc[:12]
+    found = audit(few, Knowledge.parse("outlet: inlet > ambient"), like=plant)
+    assert "12 rows" in found.notes[0]
+    scaled = ((plant - plant.mean()) / plant.std(ddof=0))[["outlet", "inlet", "ambient"]]
+    ruler = torch.tensor(scaled.to_numpy(copy=True))
+    rows = ruler[:12]
+    widths = [median_bandwidth(ruler[:, [i]]).item() for i in range(3)]
+
+    def gap(rows: torch.Tensor) -> float:
+        one, two = (hsic(rows[:, 0], rows[:, i], bandwidths=(widths[0], widths[i])).item() for i in (1, 2))
+        return one - two
+
+    without = np.array([gap(torch.cat([rows[:i], rows[i + 1 :]])) for i in range(12)])
+    jackknife = np.sqrt(11 / 12 * np.square(without - without.mean()).sum())
+    assert found.findings[0].standard_error == pytest.approx(jackknife)
+    assert found.findings[0].gap == pytest.approx(gap(rows))
+
+
+def test_a_statement_is_certain_beyond_four_standard_errors(plant: pd.DataFrame) -> None:
+    noise = np.random.default_rng(1).normal(size=len(plant))
+    for share, verdict in ((0.0, Verdict.CERTAIN), (0.9, Verdict.HOLDS)):
+        table = plant.assign(outlet=plant.inlet + share * noise)
+        (finding,) = audit(table, Knowledge.parse("outlet: inlet > ambient"))
+        assert finding.verdict is verdict
+        assert (finding.gap > 4 * finding.standard_error) == (verdict is Verdict.CERTAIN)
+        assert finding.verdict.holds
+
+
+def test_contradictory_statements_are_noted(plant: pd.DataFrame) -> None:
+    assert audit(plant, BOTH).notes[0].startswith("line 1: 'outlet: inlet > ambient' and line 2")
+
+
+def test_levels_are_compared_whatever_their_names(plant: pd.DataFrame) -> None:
+    knowledge = Knowledge.parse("kind: inlet > ambient\ninlet: kind > two")
+    cut = np.digitize(plant.inlet, [-0.5, 0.5])
+    two = np.where(plant.ambient > 0, "yes", "no")
+    named, renamed, coded = (
+        plant.assign(kind=kind, two=side)
+        for kind, side in (
+            (np.array(["low", "mid", "high"])[cut], two),
+            (
+                pd.Categorical(np.array(["z", "a", None], dtype=object)[cut], categories=["z", "a", None][:2]),
+                two == "no",
+            ),
+            (np.array(["low", "mid", "high"])[cut], (two == "yes") * 7.5),
+        )
+    )
+    found = audit(named, knowledge)
+    assert [finding.verdict for finding in found] == [Verdict.CERTAIN, Verdict.CERTAIN]
+    assert "'kind' is compared as 3 categories." in found.notes
+    assert audit(coded, knowledge).findings[0].gap == pytest.approx(found.findings[0].gap)
+    assert audit(coded, knowledge).findings[1].gap == pytest.approx(found.findings[1].gap)
+    assert audit(renamed, knowledge).findings[1].rows == (cut < 2).sum()
+
+
+def test_dates_are_numbers(plant: pd.DataFrame) -> None:
+    knowledge = Knowledge.parse("outlet: inlet > ambient")
+    dates = plant.assign(inlet=pd.Timestamp("2026-01-01") + pd.to_timedelta(plant.inlet, unit="h"))
+    dates.loc[3, "inlet"] = pd.NaT
+    found = audit(dates, knowledge).findings[0]
+    assert found.rows == len(plant) - 1
+    assert found.gap == pytest.approx(audit(plant.drop(index=3), knowledge).findings[0].gap, rel=1e-4)
+
+
+def test_rows_in_time_are_taken_in_blocks() -> None:
+    random = np.random.default_rng(0)
+    steps = random.normal(size=(800, 3))
+    for i in range(1, 800):
+        steps[i] += 0.9 * steps[i - 1]
+    table = pd.DataFrame(steps, columns=list("abc"))
+    table["a"] += table["b"]
+    knowledge = Knowledge.parse("a: b > c")
+    ordered, shuffled = audit(table, knowledge), audit(table.sample(frac=1, random_state=0), knowledge)
+    assert "blocks of 40 rows" in ordered.notes[0]
+    assert shuffled.notes == ()
+    assert ordered.findings[0].gap == pytest.approx(shuffled.findings[0].gap)
+    assert ordered.findings[0].standard_error > 1.5 * shuffled.findings[0].standard_error
+    assert block_length(steps[:30]) == 1
+
+
+def test_an_audit_becomes_json_and_a_table(plant: pd.DataFrame) -> None:
+    found = audit(plant.iloc[:4], Knowledge.parse("outlet: inlet > ambient"))
+    content = json.loads(found.to_json())
+    assert content["findings"][0]["standard_error"] is None
+    assert content["findings"][0]["stability"] is None
+    assert content["findings"][0]["verdict"] == "undecided"
+    assert content["notes"] == list(found.notes)
+    assert list(found.to_frame()) == list(content["findings"][0])
 
 
 def test_holm_by_hand() -> None:
@@ -92,3 +185,22 @@ def test_holm_by_hand() -> None:
     assert _holm(pvalues, 0.05).tolist() == [True, False, False, False]  # .012 <= .05/4, .02 > .05/3
     assert _holm(np.array([0.012, 0.016, 0.02, 0.04]), 0.05).tolist() == [True] * 4
     assert _holm(np.array([0.04, 0.03]), 0.05).tolist() == [False, False]  # step-down, not step-up
+
+
+def test_a_verdict_needs_raw_and_normalised_gaps_to_agree() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=2000)
+    # A column of two values has a large dependence on itself, so that its raw and its normalised ones differ in order.
+    table = pd.DataFrame({"ref": x, "smooth": x + 0.5 * random.normal(size=2000), "coarse": np.sign(x)})
+    (finding,) = audit(table, Knowledge.parse("ref: coarse > smooth"))
+    assert min(finding.pvalue, finding.converse_pvalue) < 1e-6
+    assert finding.gap * finding.normalized_gap < 0
+    assert finding.verdict is Verdict.UNDECIDED
+
+
+def test_equal_sides_are_noted(plant: pd.DataFrame) -> None:
+    found = audit(plant.assign(copy=plant.inlet), Knowledge.parse("outlet: inlet > copy"))
+    assert found.findings[0].verdict is Verdict.UNDECIDED
+    assert (
+        "line 1: 'outlet: inlet > copy': both sides are equal in these rows, so they can never decide." in found.notes
+    )

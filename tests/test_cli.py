@@ -1,5 +1,6 @@
 """The commands as a person types them."""
 
+import io
 import json
 import subprocess
 import sys
@@ -151,3 +152,41 @@ def test_demo_runs_to_its_end(folder: Path) -> None:
 def test_the_module_answers_as_the_command_does() -> None:
     found = subprocess.run([sys.executable, "-m", "moreso", "--version"], capture_output=True, text=True, check=True)
     assert "version 0.1.0" in found.stdout
+
+
+def test_audit_prints_json_and_csv_alone(folder: Path) -> None:
+    Path("data.sql").write_text("SELECT * FROM 'data.csv'")
+    for data in ("data.csv", "data.sql"):
+        result = CliRunner().invoke(main, ["audit", data, "true.txt", "--json"])
+        assert json.loads(result.stdout)["findings"][0]["reason"] == "same pipe"
+        result = CliRunner().invoke(main, ["audit", data, "true.txt", "--csv"])
+        assert pd.read_csv(io.StringIO(result.stdout)).loc[0, "relation"] == "outlet: inlet > ambient"
+
+
+def test_fit_tells_what_it_leaves_out(folder: Path) -> None:
+    code, output = run("fit", "data.csv", "false.txt", "-o", "model", "--model", "factor", "--max-epochs", "3")
+    assert code == 0
+    assert "'outlet: ambient > inlet' was left out of training" in output
+    arguments = ("-o", "model", "--model", "factor", "--max-epochs", "3", "--trust", "all")
+    code, output = run("fit", "data.csv", "false.txt", *arguments)
+    assert code == 0
+    assert "left out" not in output
+
+
+def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
+    code, output = run("ask", "data.csv", "-n", "2", "-o", "questions.txt")
+    assert code == 0
+    assert "wrote questions.txt: 2 questions that 60 rows leave open." in output
+    text = Path("questions.txt").read_text()
+    result = CliRunner().invoke(main, ["check", "questions.txt"])
+    assert result.exit_code == 2
+    assert result.stderr.count("is still a question") == 2
+    Path("questions.txt").write_text(text.replace(" ? ", " > "))
+    assert run("check", "questions.txt", "--features", "data.csv")[0] == 0
+    assert CliRunner().invoke(main, ["ask", "data.csv", "-n", "2"]).stdout == text
+    result = CliRunner().invoke(main, ["ask", "data.csv", "--features", "inlet, outlte"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "'outlte' is no column of the table. Check the spelling.\n"
+        "3 to 100 features can be compared, got 2. Name those that matter.\n"
+    )

@@ -214,3 +214,17 @@ def test_cuda_gives_the_same_numbers(tolerance: float) -> None:
     torch.testing.assert_close(
         found.standard_error(plus.cuda(), minus.cuda()).cpu(), expected.standard_error(plus, minus), rtol=1e-3, atol=0
     )
+
+
+@pytest.mark.parametrize("tolerance", [0, 1e-6])
+def test_standard_errors_over_blocks_are_those_of_sums_of_influences(tolerance: float) -> None:
+    x = draw(1500 if tolerance else 120, 3)
+    x[:, 1] += x[:, 0]
+    found = Dependence(x, [], [(0, 1), (0, 2)], tolerance=tolerance)
+    plus, minus = torch.tensor([0]), torch.tensor([1])
+    one_each = found.standard_error(plus, minus, torch.arange(len(x)))
+    torch.testing.assert_close(one_each, found.standard_error(plus, minus))
+    blocks = torch.arange(len(x)) // 7
+    influence = torch.cat([spread[0] - spread[1] for spread in found.influence()]).numpy()
+    expected = np.sqrt(sum(influence[blocks.numpy() == b].sum() ** 2 for b in range(int(blocks.max()) + 1))) / len(x)
+    assert found.standard_error(plus, minus, blocks).item() == pytest.approx(expected)

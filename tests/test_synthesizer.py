@@ -105,3 +105,30 @@ def test_an_unset_seed_is_drawn_and_kept(plant: pd.DataFrame) -> None:
     one, two = quick(random_state=None).fit(plant), quick(random_state=None).fit(plant)
     assert one.seed_ != two.seed_
     pd.testing.assert_frame_equal(one.sample(5), quick(random_state=one.seed_).fit(plant).sample(5))
+
+
+def test_what_the_rows_contradict_is_left_out_and_told(plant: pd.DataFrame, tmp_path: Path) -> None:
+    both = Knowledge.parse("outlet: ambient > inlet\nflow: inlet > ambient")
+    open_only = quick(knowledge=Knowledge.parse("flow: inlet > ambient")).fit(plant)
+    with pytest.warns(UserWarning, match="'outlet: ambient > inlet' was left out of training"):
+        audited = quick(knowledge=both).fit(plant)
+    assert audited.left_out_ == ("outlet: ambient > inlet",)
+    pd.testing.assert_frame_equal(audited.sample(20), open_only.sample(20))
+    obeyed = quick(knowledge=both, trust="all").fit(plant)
+    assert obeyed.left_out_ == ()
+    assert obeyed.history_.penalty != open_only.history_.penalty == audited.history_.penalty
+    audited.save(tmp_path / "model")
+    assert Synthesizer.load(tmp_path / "model").left_out_ == audited.left_out_
+
+
+def test_with_all_left_out_the_model_is_the_plain_one(plant: pd.DataFrame) -> None:
+    with pytest.warns(UserWarning, match="was left out"):
+        fitted = quick(knowledge=Knowledge.parse("outlet: ambient > inlet")).fit(plant)
+    assert fitted.plain_ is not None
+    pd.testing.assert_frame_equal(fitted.sample(20), fitted.plain_.sample(20))
+
+
+def test_what_follows_is_not_trained_twice(plant: pd.DataFrame) -> None:
+    texts = ("outlet: inlet > flow > ambient", "outlet: inlet > flow > ambient\noutlet: inlet > ambient")
+    one, two = (quick(knowledge=Knowledge.parse(text), trust="all").fit(plant).sample(20) for text in texts)
+    pd.testing.assert_frame_equal(one, two)

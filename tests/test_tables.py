@@ -1,5 +1,6 @@
 """Tables on disk."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -43,3 +44,37 @@ def test_new_files_have_ordinary_permissions(plant: pd.DataFrame, tmp_path: Path
     (tmp_path / "ordinary").touch()
     write_table(plant, tmp_path / "plant.csv")
     assert (tmp_path / "plant.csv").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_a_query_gives_a_table(plant: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in (0, 1):
+        write_table(plant.iloc[part::2], Path(f"part{part}.parquet"))
+    query = tmp_path / "plant.sql"
+    query.write_text("SELECT inlet, flow FROM 'part*.parquet' WHERE flow > 20 ORDER BY inlet;")
+    expected = plant[plant.flow > 20][["inlet", "flow"]].sort_values("inlet", ignore_index=True)
+    pd.testing.assert_frame_equal(read_table(query), expected)
+    for text, reason in (("SELECT nothing", "Binder Error"), ("CREATE TABLE t(x INT)", "end it with a SELECT")):
+        query.write_text(text)
+        with pytest.raises(ValueError, match=rf"plant.sql: is not a query that works \(.*{reason}"):
+            read_table(query)
+    with pytest.raises(ValueError, match=r"tables end in \.csv, \.parquet, \.feather, got '\.sql'"):
+        write_table(plant, query)
+
+
+def test_a_query_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    monkeypatch.delitem(sys.modules, "moreso.sql", raising=False)
+    (tmp_path / "plant.sql").write_text("SELECT 1")
+    with pytest.raises(ValueError, match=r"needs the package 'duckdb'. Install it with: pip install 'moreso\[sql\]'"):
+        read_table(tmp_path / "plant.sql")
+
+
+def test_texts_with_too_many_levels_are_refused(plant: pd.DataFrame) -> None:
+    check_table(plant.assign(site=["north", "south"] * 30), categories=True)
+    for levels, sentence in (
+        ([f"n{i}" for i in range(60)], "column 'site' holds 60 different texts in 60 rows"),
+        (["north"] * 60, "column 'site' is constant"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            check_table(plant.assign(site=levels), categories=True)

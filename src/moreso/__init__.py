@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from moreso import derive
+from moreso.ask import ask
 from moreso.audit import Audit, Verdict, audit
 from moreso.dependence import hsic
 from moreso.regularizer import Regularizer
@@ -22,6 +23,7 @@ __all__ = [
     "Report",
     "Synthesizer",
     "Verdict",
+    "ask",
     "audit",
     "derive",
     "hsic",

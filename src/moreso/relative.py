@@ -47,6 +47,10 @@ class Gaps:
         """Standard error of each gap over samples of the same size, without gradient; computed when first asked for."""
         return self._dependence.standard_error(self._plus, self._minus)
 
+    def blocked_error(self, blocks: Int[Tensor, " n"]) -> Float[Tensor, " relations"]:
+        """Standard error of each gap where rows of one block may depend on each other; `blocks` counts from 0."""
+        return self._dependence.standard_error(self._plus, self._minus, blocks)
+
     @property
     def floored_error(self) -> Float[Tensor, " relations"]:
         """The standard error, or the least number that it is safe to divide by, so that 0/0 is 0."""

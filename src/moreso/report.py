@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 from rich.table import Table
 
-from moreso.audit import Audit, Verdict, audit
+from moreso.audit import Audit, Verdict, audit, explain_left_out
 from moreso.files import atomic_write
 from moreso.synthesizer import Synthesizer
 
@@ -31,7 +31,7 @@ class Row:
         data_error: its standard error.
         gap_without: the gap in samples of the plain model.
         gap_with: the gap in samples of the model trained with knowledge.
-        data_holds: share of fits in whose data the statement's verdict is 'holds'.
+        data_holds: share of fits whose data confirm the statement.
         holds_without: the same in samples of the plain model.
         holds_with: the same in samples of the model trained with knowledge.
         verdict: of the data; the most cautious where there are several.
@@ -91,6 +91,7 @@ class Report:
         fits: how many were compared.
         rows: data rows per fit.
         statements: one row a relation.
+        left_out: statements that a fit did not train, since its rows contradict them.
         likelihood: None where the model has no density.
     """
 
@@ -98,6 +99,7 @@ class Report:
     fits: int
     rows: int
     statements: tuple[Row, ...]
+    left_out: tuple[str, ...]
     likelihood: Likelihood | None
 
     def to_frame(self) -> pd.DataFrame:
@@ -128,6 +130,7 @@ class Report:
             f"Of {len(self.statements)} statements {held[0]:.3g} hold in samples of the model without knowledge "
             f"and {held[1]:.3g} with it{mean}."
         ]
+        lines += [explain_left_out(text) for text in self.left_out]
         if self.likelihood is None:
             lines.append("This model has no density, so rows have no likelihood under it.")
         else:
@@ -208,6 +211,7 @@ def report(
         fits=len(fits),
         rows=len(tables[0]),
         statements=tuple(_row(index, audits) for index in range(len(audits[0][0]))),
+        left_out=tuple(dict.fromkeys(text for fit in fits for text in fit.left_out_)),
         likelihood=_likelihood(scores) if scores else None,
     )
 
@@ -216,11 +220,8 @@ def _row(index: int, audits: Sequence[tuple[Audit, Audit, Audit]]) -> Row:
     data, without, with_knowledge = (
         [audit.findings[index] for audit in column] for column in zip(*audits, strict=True)
     )
-    verdicts = {finding.verdict for finding in data}
     gaps = [fmean(finding.gap for finding in findings) for findings in (data, without, with_knowledge)]
-    holds = [
-        fmean(finding.verdict is Verdict.HOLDS for finding in findings) for findings in (data, without, with_knowledge)
-    ]
+    holds = [fmean(finding.verdict.holds for finding in findings) for findings in (data, without, with_knowledge)]
     return Row(
         relation=data[0].relation,
         reason=data[0].reason,
@@ -231,7 +232,7 @@ def _row(index: int, audits: Sequence[tuple[Audit, Audit, Audit]]) -> Row:
         data_holds=holds[0],
         holds_without=holds[1],
         holds_with=holds[2],
-        verdict=next(v for v in (Verdict.CONTRADICTED, Verdict.UNDECIDED, Verdict.HOLDS) if v in verdicts),
+        verdict=Verdict.cautious([finding.verdict for finding in data]),
     )
 
 

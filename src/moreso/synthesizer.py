@@ -2,6 +2,7 @@
 
 import copy
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -15,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from moreso import archive, training
+from moreso.audit import Verdict, audit, explain_left_out
 from moreso.models import MODELS, HasDensity
 from moreso.regularizer import Regularizer
-from moreso.relations import Knowledge
+from moreso.relations import Knowledge, explain_contradiction
 from moreso.tables import check_table, column_faults
 
 Model = str | nn.Module | Callable[[int], nn.Module]
@@ -37,6 +39,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         margin: of the regularizer, in standard errors of the gap.
         validation: share of the rows that decide when to stop.
         max_epochs: after which training stops anyway.
+        trust: "audit" leaves statements out that the training rows contradict, and warns; "all" obeys the person.
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
             knowledge changed.
         progress: show a bar while fitting.
@@ -45,6 +48,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     Attributes:
         model_: the trained model, in standardised units.
         plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
+        left_out_: the statements that were left out, as text.
         history_: the `moreso.training.History` of the fit.
         seed_: the seed that was used.
         feature_names_in_: names of the columns.
@@ -68,6 +72,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         margin: float = 4.0,
         validation: float = 0.25,
         max_epochs: int = 3000,
+        trust: str = "audit",
         compare: bool = True,
         progress: bool = False,
         random_state: int | None = None,
@@ -78,12 +83,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.margin = margin
         self.validation = validation
         self.max_epochs = max_epochs
+        self.trust = trust
         self.compare = compare
         self.progress = progress
         self.random_state = random_state
 
     def fit(self, X: pd.DataFrame, y: None = None) -> "Synthesizer":
         """Train on a table of numbers.
+
+        Warns of every statement that is left out. What follows from other statements is not trained twice.
 
         Args:
             X: at least 4 rows; every column numeric, without missing values, and not constant.
@@ -100,9 +108,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.scaler_ = StandardScaler().fit(X.to_numpy(dtype=float))
         rows = torch.as_tensor(self.scaler_.transform(X.to_numpy(dtype=float)), dtype=torch.float32)
         self.model_: Any = self._build(len(columns))
-        penalty = None
-        if self.knowledge:
-            penalty = Regularizer(self.knowledge, columns, data=rows, margin=self.margin)
+        used = self._audited(X)
+        penalty = Regularizer(used, columns, data=rows, margin=self.margin) if used else None
         self.history_ = training.fit(
             self.model_,
             rows,
@@ -119,6 +126,21 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_).fit(X)
         return self
 
+    def _audited(self, X: pd.DataFrame) -> Knowledge | None:
+        """Return what is trained: the statements that the rows do not contradict and that do not follow from others."""
+        self.left_out_: tuple[str, ...] = ()
+        if not self.knowledge:
+            return None
+        kept = list(self.knowledge)
+        if self.trust == "audit":
+            found = audit(X, self.knowledge)
+            against = [finding.verdict is Verdict.CONTRADICTED for finding in found]
+            kept = [relation for relation, out in zip(self.knowledge, against, strict=True) if not out]
+            self.left_out_ = tuple(finding.relation for finding, out in zip(found, against, strict=True) if out)
+        for text in self.left_out_:
+            warnings.warn(explain_left_out(text), stacklevel=3)
+        return Knowledge(tuple(kept)).reduction()
+
     def check(self, X: pd.DataFrame | None = None) -> None:
         """Raise what `fit` would raise before it trains: faults of the settings, and of a table where one is given."""
         if X is not None and not isinstance(X, pd.DataFrame):
@@ -134,6 +156,10 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
                 check()
             except ValueError as error:
                 faults += str(error).splitlines()
+        if self.knowledge:
+            faults += [explain_contradiction(circle) for circle in self.knowledge.contradictions()]
+        if self.trust not in ("audit", "all"):
+            faults.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
         if isinstance(self.model, str) and self.model not in MODELS:
             faults.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{self.model}'.")
         if faults:
@@ -266,6 +292,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             "seed": self.seed_,
             "dtypes": self.dtypes_,
             "history": asdict(self.history_),
+            "left_out": self.left_out_,
         }
         tensors = {f"model.{name}": tensor for name, tensor in self.model_.state_dict().items()}
         for name in ("mean_", "scale_", "var_"):
@@ -277,6 +304,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         knowledge = Knowledge.parse(header["knowledge"]) if header["knowledge"] else None
         loaded = cls(model, knowledge, **header["settings"])
         loaded.seed_ = header["seed"]
+        loaded.left_out_ = tuple(header["left_out"])
         loaded.dtypes_ = header["dtypes"]
         loaded.feature_names_in_ = np.asarray(list(header["dtypes"]), dtype=object)
         history: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["history"].items()}

@@ -142,11 +142,30 @@ class Dependence:
                     spread = spread[: self._pairs] / self._roots(self.raw)[:, None] - pull
                 yield spread
 
-    def standard_error(self, plus: Int[Tensor, " gaps"], minus: Int[Tensor, " gaps"]) -> Float[Tensor, " gaps"]:
-        """Return the standard errors of value[plus] - value[minus], without gradient."""
-        total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
-        for spread in self.influence():
-            total += (spread[plus] - spread[minus]).square().sum(1, dtype=torch.float64)
+    def standard_error(
+        self,
+        plus: Int[Tensor, " gaps"],
+        minus: Int[Tensor, " gaps"],
+        blocks: Int[Tensor, " m"] | None = None,
+    ) -> Float[Tensor, " gaps"]:
+        """Return the standard errors of value[plus] - value[minus], without gradient.
+
+        Args:
+            plus: positions of pairs.
+            minus: positions of pairs.
+            blocks: the block of each row, from 0 on; rows of one block may depend on each other.
+        """
+        if blocks is None:
+            total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
+            for spread in self.influence():
+                total += (spread[plus] - spread[minus]).square().sum(1, dtype=torch.float64)
+        else:
+            sums = torch.zeros(len(plus), int(blocks.max()) + 1, dtype=torch.float64, device=self.value.device)
+            start = 0
+            for spread in self.influence():
+                sums.index_add_(1, blocks[start : start + spread.shape[1]], (spread[plus] - spread[minus]).double())
+                start += spread.shape[1]
+            total = sums.square().sum(1)
         return (total.sqrt() / self.count).to(self.value.dtype)
 
 

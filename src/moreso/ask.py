@@ -1,0 +1,170 @@
+"""Ask the expert: the statements that these rows leave open and whose answer would matter most."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from scipy.stats import norm
+
+from moreso.audit.numbers import block_length, numbers, thin
+from moreso.dependence import Dependence
+from moreso.kernels import median_bandwidth
+from moreso.relations import write_name
+from moreso.tables import check_table
+
+MAX_FEATURES = 100
+"""All pairs of features are compared, so their number is limited."""
+
+MIN_COMPLETE = 8
+"""Rows without a missing value that are needed."""
+
+OPEN = 1.645
+"""Gaps of fewer standard errors than this are undecided (one-sided, at 5%)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Does `ref` depend more on `one` or on `two`?
+
+    Args:
+        ref: a feature.
+        one: the one that these rows put first.
+        two: another.
+        dependence: normalised HSIC of ref with `one` and with `two`, in the rows at hand.
+        standard_error: of their difference.
+        worth: how far wrong, on average, the order that these rows suggest would be: what an answer saves.
+    """
+
+    ref: str
+    one: str
+    two: str
+    dependence: tuple[float, float]
+    standard_error: float
+    worth: float
+
+    def __str__(self) -> str:
+        ref, one, two = map(write_name, (self.ref, self.one, self.two))
+        return f"{ref}: {one} ? {two}"
+
+
+def ask(
+    data: pd.DataFrame, features: Iterable[str] | None = None, *, questions: int = 20, per_feature: int = 3
+) -> tuple[Question, ...]:
+    """Return the comparisons that these rows leave open, those first whose answer is worth most.
+
+    For every feature and every two others, the gap d of the normalised HSICs and its standard error s are estimated. A
+    decision by the sign of d is wrong by s (phi(z) - z Phi(-z)) on average, z = |d| / s: that is what an answer saves.
+    Rows with a missing value among the features are left out. Time O(features^2 rows + features^4) for numbers.
+
+    Args:
+        data: the rows at hand.
+        features: the columns to ask about, at least 3; by default all.
+        questions: how many to ask at most.
+        per_feature: how many of them about one ref, and how many that compare one pair.
+
+    Raises:
+        ValueError: fewer than 3 or more than 100 features, columns that cannot be used, or fewer than 8 complete rows.
+
+    References:
+        The expected value of perfect information: Raiffa & Schlaifer, "Applied Statistical Decision Theory", 1961.
+    """
+    names = [str(name) for name in data.columns] if features is None else list(dict.fromkeys(features))
+    faults = [f"'{name}' is no column of the table. Check the spelling." for name in names if name not in data.columns]
+    if not 3 <= len(names) <= MAX_FEATURES:
+        faults.append(f"3 to {MAX_FEATURES} features can be compared, got {len(names)}. Name those that matter.")
+    try:
+        check_table(data, [name for name in names if name in data.columns], missing=True, categories=True)
+    except ValueError as error:
+        faults += str(error).splitlines()
+    if faults:
+        raise ValueError("\n".join(faults))
+    table = numbers(data, data, names)
+    complete = ~np.isnan(table.rows).any(axis=1)
+    if complete.sum() < MIN_COMPLETE:
+        raise ValueError(
+            f"{complete.sum()} rows have no missing value among the features, and {MIN_COMPLETE} are needed. "
+            "Name fewer features."
+        )
+    length = block_length(table.rows)
+    blocks = thin(np.flatnonzero(complete)) // length
+    rows = torch.from_numpy(thin(table.rows[complete])).double()
+    starts = np.cumsum([0, *(len(part) for part in table.parts.values())])
+    groups = [rows[:, a:b] / median_bandwidth(rows[:, a:b]) for a, b in pairwise(starts)]
+    return _choose(names, *_compare(groups, blocks), questions, per_feature)
+
+
+def _compare(
+    groups: Sequence[Float[torch.Tensor, "m _"]], blocks: np.ndarray
+) -> tuple[dict[tuple[int, int], int], np.ndarray, np.ndarray]:
+    """Return where each pair of groups stands, their normalised HSICs, and the covariance of these."""
+    order = sorted(range(len(groups)), key=lambda g: groups[g].shape[1])
+    scalars = [g for g in order if groups[g].shape[1] == 1]
+    place = {g: index for index, g in enumerate(order)}
+    pairs = list(combinations(range(len(groups)), 2))
+    found = Dependence(
+        torch.cat([groups[g] for g in scalars], dim=1) if scalars else groups[0][:, :0],
+        [groups[g] for g in order[len(scalars) :]],
+        [(min(place[a], place[b]), max(place[a], place[b])) for a, b in pairs],
+        normalize=True,
+    )
+    ids = torch.from_numpy(np.unique(blocks, return_inverse=True)[1])
+    sums = torch.zeros(len(pairs), int(ids.max()) + 1, dtype=torch.float64)
+    start = 0
+    for spread in found.influence():
+        sums.index_add_(1, ids[start : start + spread.shape[1]], spread.double())
+        start += spread.shape[1]
+    covariance = (sums @ sums.T).numpy() / len(blocks) ** 2
+    return {pair: index for index, pair in enumerate(pairs)}, found.value.double().numpy(), covariance
+
+
+def _choose(
+    names: Sequence[str],
+    place: dict[tuple[int, int], int],
+    value: np.ndarray,
+    covariance: np.ndarray,
+    questions: int,
+    per_feature: int,
+) -> tuple[Question, ...]:
+    found = []
+    for ref in range(len(names)):
+        mine = [(other, place[min(ref, other), max(ref, other)]) for other in range(len(names)) if other != ref]
+        others, at = np.array(mine).T
+        gap = value[at][:, None] - value[at]
+        own = np.diag(covariance)[at]
+        error = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance[np.ix_(at, at)], np.finfo(float).tiny))
+        z = gap / error
+        worth = error * (norm.pdf(z) - z * norm.sf(z))
+        for i, j in zip(*np.nonzero((gap > 0) & (z < OPEN)), strict=True):
+            sides = float(value[at[i]]), float(value[at[j]])
+            pair = names[others[i]], names[others[j]]
+            found.append(Question(names[ref], *pair, sides, float(error[i, j]), float(worth[i, j])))
+    asked: Counter[frozenset[str] | str] = Counter()
+    chosen: list[Question] = []
+    for question in sorted(found, key=lambda q: (-q.worth, q.ref, q.one, q.two)):
+        keys = question.ref, frozenset((question.ref, question.one)), frozenset((question.ref, question.two))
+        if len(chosen) < questions and all(asked[key] < per_feature for key in keys):
+            asked.update(keys)
+            chosen.append(question)
+    return tuple(chosen)
+
+
+def questionnaire(questions: Sequence[Question], rows: int) -> str:
+    """Return a knowledge file with question marks, for an expert to fill in."""
+    head = [
+        "# Replace each ? by > (depends more on the first) or < (more on the second), and say why after the statement.",
+        f"# Delete what you cannot answer. These {rows} rows cannot decide any of them; the first matter most.",
+    ]
+    lines = []
+    for question in questions:
+        one, two = question.dependence
+        lines += [
+            "",
+            f"# in these rows: {one:.2f} and {two:.2f}, difference {one - two:+.2f} ± {question.standard_error:.2f}",
+            str(question),
+        ]
+    return "\n".join([*head, *lines]) + "\n"

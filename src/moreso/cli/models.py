@@ -1,0 +1,144 @@
+"""Commands about models: fit, sample, report, demo."""
+
+import warnings
+from pathlib import Path
+
+import click
+
+from moreso import demo as demonstration
+from moreso.audit import explain_left_out
+from moreso.cli.shell import FILE, Faults, defaults, main, misuse, plain_console
+from moreso.files import check_writable
+from moreso.models import MODELS
+from moreso.report import report as run_report
+from moreso.synthesizer import Synthesizer
+from moreso.tables import check_suffix, read_table, write_table
+
+
+@main.command()
+@click.argument("data", type=FILE)
+@click.argument("knowledge", type=FILE, required=False)
+@click.option("-o", "--output", type=FILE, required=True, help="Where the model file goes.")
+@click.option("--model", default=defaults(Synthesizer)["model"], show_default=True, help=f"One of {', '.join(MODELS)}.")
+@click.option(
+    "--weight", default=defaults(Synthesizer)["weight"], show_default=True, help="'auto', or a number of at least 0."
+)
+@click.option(
+    "--trust",
+    type=click.Choice(["audit", "all"]),
+    default=defaults(Synthesizer)["trust"],
+    show_default=True,
+    help="'audit' leaves statements out that DATA contradict; 'all' obeys every one.",
+)
+@click.option("--max-epochs", type=int, default=defaults(Synthesizer)["max_epochs"], show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
+def fit(
+    data: Path,
+    knowledge: Path | None,
+    output: Path,
+    model: str,
+    weight: str,
+    trust: str,
+    max_epochs: int,
+    seed: int,
+) -> None:
+    """Train a model on DATA (a table of numbers) with KNOWLEDGE, and the same model without it to compare."""
+    faults = Faults()
+    faults.attempt(check_writable, output)
+    table = faults.attempt(read_table, data)
+    known = None if knowledge is None else faults.knowledge(knowledge, table)
+    number = faults.attempt(_weight, weight)
+    synthesizer = Synthesizer(
+        model, weight=number or 0.0, trust=trust, max_epochs=max_epochs, progress=True, random_state=seed
+    )
+    faults.attempt(synthesizer.check, table)
+    faults.end()
+    assert table is not None
+    with misuse(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        synthesizer.set_params(knowledge=known).fit(table).save(output)
+    console = plain_console()
+    for text in synthesizer.left_out_:
+        console.print(explain_left_out(text), style="red", markup=False)
+    history = synthesizer.history_
+    console.print(f"wrote {output}: {model}, best epoch {history.best_epoch + 1} of {history.epochs}.")
+
+
+def _weight(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise ValueError(f"--weight must be 'auto' or a number of at least 0, got '{text}'.") from None
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.option("-n", "rows", type=int, required=True, help="How many rows.")
+@click.option("-o", "--output", type=FILE, required=True, help="A .csv, .parquet or .feather file.")
+@click.option("--seed", type=int, help="Another seed gives other rows; by default that of the fit.")
+def sample(model: Path, rows: int, output: Path, seed: int | None) -> None:
+    """Draw rows from a fitted MODEL into a table."""
+    faults = Faults()
+    faults.attempt(check_suffix, output)
+    faults.attempt(check_writable, output)
+    loaded = faults.attempt(Synthesizer.load, model)
+    faults.end()
+    assert loaded is not None
+    with misuse():
+        write_table(loaded.sample(rows, random_state=seed), output)
+    plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.")
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.argument("data", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="An .html or .json file.")
+def report(model: Path, data: Path, output: Path) -> None:
+    """Compare DATA with samples of MODEL, trained without and with knowledge.
+
+    Give rows that the model was not trained on: on its own rows the likelihood flatters it.
+    """
+    faults = Faults()
+    faults.attempt(check_writable, output)
+    loaded = faults.attempt(Synthesizer.load, model)
+    table = faults.attempt(read_table, data)
+    faults.end()
+    assert loaded is not None and table is not None
+    with misuse():
+        found = run_report(loaded, table)
+        found.write(output)
+    console = plain_console()
+    console.print(found)
+    for sentence in found.summary:
+        console.print(sentence)
+    console.print(f"wrote {output}.")
+
+
+@main.command()
+@click.option(
+    "-o", "--output", "folder", type=FILE, default=Path("moreso-demo"), show_default=True, help="Folder for the files."
+)
+@click.option(
+    "--rows", type=int, default=defaults(demonstration.run)["rows"], show_default=True, help="Rows to train on."
+)
+@click.option(
+    "--splits", type=int, default=defaults(demonstration.run)["splits"], show_default=True, help="Random splits."
+)
+@click.option("--max-epochs", type=int, default=defaults(demonstration.run)["max_epochs"], show_default=True)
+@click.option("--seed", type=int, default=defaults(demonstration.run)["random_state"], show_default=True)
+def demo(folder: Path, rows: int, splits: int, max_epochs: int, seed: int) -> None:
+    """Do the main job on bundled data: 442 patients, of whom a model sees 40."""
+    console = plain_console()
+    with misuse():
+        found = demonstration.run(
+            folder,
+            rows=rows,
+            splits=splits,
+            max_epochs=max_epochs,
+            random_state=seed,
+            progress=True,
+            tell=console.print,
+        )
+    console.print(f"\nopen {found.files['report']}, or go on by hand:")
+    data, knowledge, model = (found.files[name] for name in ("data", "knowledge", "model"))
+    console.print(f"  moreso audit {data} {knowledge}", f"  moreso sample {model} -n 1000 -o synthetic.csv", sep="\n")

@@ -1,0 +1,25 @@
+"""Tables by SQL, which DuckDB answers over files and databases; imported on demand, since DuckDB is optional."""
+
+import os
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+
+def read_sql(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return the rows of the query in a file, such as `SELECT * FROM 'plant/*.parquet' WHERE load > 0`.
+
+    Names of files in it count from the working directory.
+
+    Raises:
+        ValueError: the query fails, or gives no table.
+    """
+    with duckdb.connect() as connection:
+        try:
+            rows = connection.sql(Path(path).read_text(encoding="utf-8"))
+        except duckdb.Error as error:
+            raise ValueError(" ".join(str(error).split())) from error
+        if rows is None or rows.columns == ["Count"]:
+            raise ValueError("the query gives no rows, end it with a SELECT")
+        return rows.df()
