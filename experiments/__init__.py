@@ -1,0 +1,1 @@
+"""What the method is worth on real data; on the public API only."""
