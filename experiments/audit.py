@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import sets
-from moreso import audit
+from moreso import Verdict, audit
 
 RESULTS = Path(__file__).parent / "results" / "audit.jsonl"
 VERDICTS = ("holds", "undecided", "contradicted")
@@ -25,18 +25,20 @@ def measure(name: str) -> dict[str, Any]:
     findings = audit(data, sets.knowledge(name))
     found: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for finding in findings:
-        found[finding.verdict].append(finding.relation)
+        found["holds" if finding.verdict.holds else str(finding.verdict)].append(finding.relation)
     return {
         "name": name,
         "n": len(data),
         "columns": data.shape[1],
         "statements": len(findings),
         "held": len(found["holds"]),
+        "certain": findings.count(Verdict.CERTAIN),
         "undecided": len(found["undecided"]),
         "contradicted": len(found["contradicted"]),
         "normalized_gap_positive": sum(bool(finding.normalized_gap > 0) for finding in findings),
         "undecided_statements": found["undecided"],
         "contradicted_statements": found["contradicted"],
+        "notes": list(findings.notes),
         "expected": sets.SETS[name].expected,
         "version": version("moreso"),
     }
@@ -51,8 +53,18 @@ def read(path: Path = RESULTS) -> dict[str, dict[str, Any]]:
 
 def table(path: Path = RESULTS) -> str:
     """Return the lines that were written as a Markdown table."""
-    counts = ["statements", "held", "undecided", "contradicted", "normalized_gap_positive"]
-    head = ["set", "rows x columns", *counts[:-1], "normalised gap > 0", "other statements, held before"]
+    counts = ["statements", "held", "certain", "undecided", "contradicted", "normalized_gap_positive"]
+    head = [
+        "set",
+        "rows x columns",
+        "statements",
+        "held",
+        "of these certain",
+        "undecided",
+        "contradicted",
+        "normalised gap > 0",
+        "other statements, held before",
+    ]
     rows = [head, ["---"] * len(head)]
     for name, line in read(path).items():
         before = "{} of {}".format(*line["expected"]) if line["expected"] else "-"

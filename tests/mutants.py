@@ -95,7 +95,7 @@ MUTANTS = [
     Mutant("no correction for multiplicity", "audit/testing", "level / np.arange(len(pvalues), 0, -1)", "level", "audit"),
     Mutant("rows with holes kept", "audit/testing", "present = ~np.isnan(table.rows)", "present = ~np.isnan(0 * table.rows) | True", "audit"),
     Mutant("jackknife left out", "audit/testing", "    if m < FEW_ROWS:\n        # The", "    if False:\n        # The", "audit"),
-    Mutant("order of rows ignored", "audit/testing", "length = block_length(table.rows)", "length = 1", "audit"),
+    Mutant("order of rows ignored", "audit/testing", "max(block, block_length(table.rows))", "block", "audit"),
     Mutant("nothing is certain", "audit/testing", ">= CERTAIN *", ">= 1e9 *", "audit"),
     Mutant("half-samples of everything", "audit/numbers", "rows = np.flatnonzero(chosen)", "rows = np.arange(len(chosen))", "audit"),
     Mutant("levels of unequal distance", "audit/numbers", "np.sqrt(np.nanvar(measure, axis=0).sum())", "np.sqrt(np.nanvar(measure, axis=0))", "audit"),

@@ -267,6 +267,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "every": (lambda: train(FactorAnalysis, every=0), "'every' must be at least 1, got 0."),
     "level": (lambda: audit(table(), KNOWN, level=5), "'level' must be in (0, 1), got 5."),
+    "block": (
+        lambda: audit(table(), KNOWN, block=2),
+        "'block' must be at least 1 and at most a 20th of the rows (0), got 2.",
+    ),
     "audit nothing": (lambda: audit(table(), Knowledge(())), "the knowledge holds no relation."),
     "audit holes": (
         lambda: audit(table(inlet=[1.0, 2.0, 3.0] + [np.nan] * 7), KNOWN),

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from scipy.stats import norm
 
-from moreso.audit.numbers import block_length, numbers, thin
+from moreso.audit.numbers import numbers, thin
 from moreso.dependence import Dependence
 from moreso.kernels import median_bandwidth
 from moreso.relations import write_name
@@ -90,16 +90,14 @@ def ask(
             f"{complete.sum()} rows have no missing value among the features, and {MIN_COMPLETE} are needed. "
             "Name fewer features."
         )
-    length = block_length(table.rows)
-    blocks = thin(np.flatnonzero(complete)) // length
     rows = torch.from_numpy(thin(table.rows[complete])).double()
     starts = np.cumsum([0, *(len(part) for part in table.parts.values())])
     groups = [rows[:, a:b] / median_bandwidth(rows[:, a:b]) for a, b in pairwise(starts)]
-    return _choose(names, *_compare(groups, blocks), questions, per_feature)
+    return _choose(names, *_compare(groups), questions, per_feature)
 
 
 def _compare(
-    groups: Sequence[Float[torch.Tensor, "m _"]], blocks: np.ndarray
+    groups: Sequence[Float[torch.Tensor, "m _"]],
 ) -> tuple[dict[tuple[int, int], int], np.ndarray, np.ndarray]:
     """Return where each pair of groups stands, their normalised HSICs, and the covariance of these."""
     order = sorted(range(len(groups)), key=lambda g: groups[g].shape[1])
@@ -112,14 +110,11 @@ def _compare(
         [(min(place[a], place[b]), max(place[a], place[b])) for a, b in pairs],
         normalize=True,
     )
-    ids = torch.from_numpy(np.unique(blocks, return_inverse=True)[1])
-    sums = torch.zeros(len(pairs), int(ids.max()) + 1, dtype=torch.float64)
-    start = 0
+    covariance = torch.zeros(len(pairs), len(pairs), dtype=torch.float64)
     for spread in found.influence():
-        sums.index_add_(1, ids[start : start + spread.shape[1]], spread.double())
-        start += spread.shape[1]
-    covariance = (sums @ sums.T).numpy() / len(blocks) ** 2
-    return {pair: index for index, pair in enumerate(pairs)}, found.value.double().numpy(), covariance
+        covariance += spread @ spread.T
+    covariance /= found.count**2
+    return {pair: index for index, pair in enumerate(pairs)}, found.value.numpy(), covariance.numpy()
 
 
 def _choose(

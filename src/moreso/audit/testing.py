@@ -9,7 +9,7 @@ import torch
 from scipy.stats import norm
 
 from moreso.audit.findings import Audit, Finding, Verdict
-from moreso.audit.numbers import Numbers, block_length, halves, numbers, thin
+from moreso.audit.numbers import BLOCKS, Numbers, block_length, halves, numbers, thin
 from moreso.dependence import MIN_ROWS, TooManyRowsError
 from moreso.relations import Knowledge, KnowledgeError, explain_contradiction
 from moreso.relative import RelativeDependence
@@ -28,7 +28,14 @@ SPLITS = 10
 """Random splits into two half-samples."""
 
 
-def audit(data: pd.DataFrame, knowledge: Knowledge, *, level: float = 0.05, like: pd.DataFrame | None = None) -> Audit:
+def audit(
+    data: pd.DataFrame,
+    knowledge: Knowledge,
+    *,
+    level: float = 0.05,
+    block: int = 1,
+    like: pd.DataFrame | None = None,
+) -> Audit:
     """Test every relation on data.
 
     The gap's one-sided test (`relative_test`) and its converse, each corrected for the number of relations by Holm's
@@ -39,19 +46,21 @@ def audit(data: pd.DataFrame, knowledge: Knowledge, *, level: float = 0.05, like
     row, a million in seconds; those with groups of columns, with categories of more than two levels, or with very heavy
     tails, 5000 rows, evenly spaced. Below 50 rows the standard error is the jackknife's, which is larger.
 
-    Where neighbouring rows correlate, as rows ordered in time do, standard errors and half-samples are taken over
-    blocks of rows, and a note says so.
+    The test takes rows as independent. Where neighbouring rows correlate, as in time series and in sorted tables,
+    half-samples are taken in blocks of rows, and a note says so. Of a time series the p-values are then too small: pass
+    the note's `block`, over which standard errors are taken too.
 
     Args:
         data: columns named as in the knowledge; others are ignored.
         knowledge: at least one relation.
         level: the probability that any statement gets a verdict of 'holds' (or of 'contradicted') by chance.
+        block: how many rows in a row may depend on each other, at most a twentieth of them.
         like: rows that fix scales and bandwidths, to measure several tables by one ruler; by default `data`.
 
     Raises:
         KnowledgeError: no relation, or names that are not columns.
         ValueError: a column that is constant, infinite, or text with too many levels; fewer than 4 rows; a level
-            outside (0, 1).
+            outside (0, 1), or a block that is too long.
 
     References:
         Bounliphone et al., ICML 2015 (the test). Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
@@ -67,6 +76,10 @@ def audit(data: pd.DataFrame, knowledge: Knowledge, *, level: float = 0.05, like
         raise ValueError(f"'level' must be in (0, 1), got {level}. The usual one is 0.05.")
     if len(knowledge) == 0:
         raise KnowledgeError(["the knowledge holds no relation. Write at least one."])
+    if not 1 <= block <= max(1, len(data) // BLOCKS):
+        raise ValueError(
+            f"'block' must be at least 1 and at most a {BLOCKS}th of the rows ({len(data) // BLOCKS}), got {block}."
+        )
     faults: list[str] = []
     try:
         knowledge.check([str(name) for name in data.columns])
@@ -80,8 +93,9 @@ def audit(data: pd.DataFrame, knowledge: Knowledge, *, level: float = 0.05, like
     if faults:
         raise KnowledgeError(faults)
     table = numbers(data, data if like is None else like, knowledge.features)
-    length = block_length(table.rows)
-    found = _gaps(table, knowledge, np.arange(len(data)) // length)
+    length = max(block, block_length(table.rows))
+    order = np.arange(len(data))
+    found = _gaps(table, knowledge, order // block, order // length)
     holds, contradicted = _holm(found["pvalue"], level), _holm(found["converse_pvalue"], level)
     # Raw gaps of columns of different type also compare their own spread, so a verdict needs the normalised order too.
     holds &= found["normalized_gap"] > 0
@@ -108,10 +122,10 @@ def audit(data: pd.DataFrame, knowledge: Knowledge, *, level: float = 0.05, like
         )
         for i, relation in enumerate(knowledge)
     )
-    return Audit(findings, level, tuple(_notes(findings, knowledge, table, length)))
+    return Audit(findings, level, tuple(_notes(findings, knowledge, table, block, length)))
 
 
-def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Numbers, length: int) -> list[str]:
+def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Numbers, block: int, length: int) -> list[str]:
     """Return what a reader should know, in sentences."""
     notes = [explain_contradiction(circle) for circle in knowledge.contradictions()]
     rows, most = min(finding.rows for finding in findings), max(finding.rows for finding in findings)
@@ -119,10 +133,12 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Numbers, le
         notes.append(
             f"{rows} rows: below about {FEW_ROWS} rows tests are rough, so the larger jackknife error is used."
         )
-    if length > 1:
+    if block > 1:
+        notes.append(f"Standard errors and half-samples are taken over blocks of {block} rows or more.")
+    elif length > 1:
         notes.append(
-            f"Neighbouring rows correlate, as rows ordered in time do: standard errors and half-samples are taken over "
-            f"blocks of {length} rows."
+            "Neighbouring rows correlate, as in time series and in sorted tables: half-samples are taken in blocks of "
+            f"{length} rows. If this is a time series, p-values are too small; take blocks of {length} for them too."
         )
     if holed := sum(finding.rows < len(table.rows) for finding in findings if most == len(table.rows)):
         notes.append(
@@ -138,7 +154,7 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Numbers, le
     return notes
 
 
-def _gaps(table: Numbers, knowledge: Knowledge, blocks: np.ndarray) -> dict[str, np.ndarray]:
+def _gaps(table: Numbers, knowledge: Knowledge, blocks: np.ndarray, half_blocks: np.ndarray) -> dict[str, np.ndarray]:
     """Return the numbers of all findings; relations with the same complete rows share the work."""
     place = {name: index for index, name in enumerate(table.columns)}
     expanded = [table.expand(relation) for relation in knowledge]
@@ -164,13 +180,13 @@ def _gaps(table: Numbers, knowledge: Knowledge, blocks: np.ndarray) -> dict[str,
         ruler = table.ruler[~np.isnan(table.ruler[:, used]).any(axis=1)]
         relations = Knowledge(tuple(expanded[index] for index in indices))
         module = RelativeDependence(relations, table.columns, data=ruler, normalize=True)
-        rows, own_blocks = (each if complete.all() else each[complete] for each in (table.rows, blocks))
+        parts = [each if complete.all() else each[complete] for each in (table.rows, blocks, half_blocks)]
         if grouped:
-            rows, own_blocks = thin(rows), thin(own_blocks)
+            parts = list(map(thin, parts))
         try:
-            values = _measure(module, rows, own_blocks)
+            values = _measure(module, *parts)
         except TooManyRowsError:
-            values = _measure(module, thin(rows), thin(own_blocks))
+            values = _measure(module, *map(thin, parts))
         for name, value in values.items():
             found[name][indices] = value
     if faults:
@@ -178,10 +194,12 @@ def _gaps(table: Numbers, knowledge: Knowledge, blocks: np.ndarray) -> dict[str,
     return found
 
 
-def _measure(module: RelativeDependence, rows: np.ndarray, blocks: np.ndarray) -> dict[str, np.ndarray | int]:
+def _measure(
+    module: RelativeDependence, rows: np.ndarray, blocks: np.ndarray, half_blocks: np.ndarray
+) -> dict[str, np.ndarray | int]:
     m = len(rows)
     sample = torch.from_numpy(rows)
-    ids = np.unique(blocks, return_inverse=True)[1]
+    ids, half_ids = (np.unique(each, return_inverse=True)[1] for each in (blocks, half_blocks))
     normalized = module(sample)
     raw = normalized.unnormalized()
     in_order = int(ids[-1]) + 1 < m
@@ -194,7 +212,7 @@ def _measure(module: RelativeDependence, rows: np.ndarray, blocks: np.ndarray) -
     statistic = gap / np.maximum(error, torch.finfo(sample.dtype).eps)
     held = [np.full(len(gap), np.nan)]
     if m >= 2 * MIN_ROWS:
-        held = [(module(sample[half]).gap > 0).double().numpy() for half in halves(ids, HALF_ROWS, SPLITS)]
+        held = [(module(sample[half]).gap > 0).double().numpy() for half in halves(half_ids, HALF_ROWS, SPLITS)]
     return {
         "gap": gap,
         "standard_error": error,

@@ -68,10 +68,17 @@ def _section(title: str, sentences: list[str], otherwise: str) -> None:
 @click.option(
     "--level", type=float, default=defaults(run_audit)["level"], show_default=True, help="Level of the tests."
 )
+@click.option(
+    "--block",
+    type=int,
+    default=defaults(run_audit)["block"],
+    show_default=True,
+    help="Of a time series: how many rows in a row may depend on each other.",
+)
 @click.option("--json", "form", flag_value="json", help="Print everything as a JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print a CSV table, a row a statement.")
 @click.pass_context
-def audit(context: click.Context, data: Path, knowledge: Path, level: float, form: str | None) -> None:
+def audit(context: click.Context, data: Path, knowledge: Path, level: float, block: int, form: str | None) -> None:
     """Test every statement in KNOWLEDGE on the rows of DATA (CSV, Parquet, Feather, or a query in a .sql file).
 
     Exit code 0: nothing is contradicted; 1: something is; 2: misuse.
@@ -90,7 +97,7 @@ def audit(context: click.Context, data: Path, knowledge: Path, level: float, for
     faults.end()
     assert table is not None and known is not None
     with misuse():
-        found = run_audit(table, known, level=level)
+        found = run_audit(table, known, level=level, block=block)
     if form is not None:
         # Only the table goes to stdout; what is said of it goes to stderr, unless the JSON object holds it.
         click.echo(found.to_json() if form == "json" else found.to_frame().to_csv(index=False), nl=form == "json")
