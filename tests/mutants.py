@@ -100,6 +100,13 @@ MUTANTS = [
     Mutant("half-samples of everything", "audit/numbers", "rows = np.flatnonzero(chosen)", "rows = np.arange(len(chosen))", "audit"),
     Mutant("levels of unequal distance", "audit/numbers", "np.sqrt(np.nanvar(measure, axis=0).sum())", "np.sqrt(np.nanvar(measure, axis=0))", "audit"),
     Mutant("a missing level is a level", "audit/numbers", "indicators[codes < 0] = np.nan", "indicators[codes < 0] = 0", "audit"),
+    Mutant("raw gaps judge alone", "audit/testing", "    contradicted &= found[\"normalized_gap\"] < 0\n", "", "audit"),
+    Mutant("what is contradicted is trained", "synthesizer", "if not out]", "]", "synthesizer"),
+    Mutant("what follows is trained twice", "synthesizer", "Knowledge(tuple(kept)).reduction()", "Knowledge(tuple(kept))", "synthesizer"),
+    Mutant("the worth of an answer forgets its error", "ask", "worth = error * (", "worth = (", "ask"),
+    Mutant("errors of questions as if sides were independent", "ask", " - 2 * covariance[np.ix_(at, at)]", "", "ask"),
+    Mutant("decided comparisons are asked", "ask", "& (z < OPEN)", "", "ask"),
+    Mutant("one feature gets all questions", "ask", "all(asked[key] < per_feature for key in keys)", "True", "ask"),
     Mutant("blocks forgotten", "dependence/engine", "blocks[start : start + spread.shape[1]]", "blocks[: spread.shape[1]]", "dependence"),
     Mutant("penalty climbs", "training", "parameter.grad + scale * grad", "parameter.grad - scale * grad", "training"),
     Mutant("penalty moves the model's random numbers", "training", "    with torch.random.fork_rng():\n        torch.manual_seed(seed)\n", "    if True:\n", "contract"),
@@ -133,7 +140,7 @@ def kill(mutant: Mutant) -> str | None:
     """Return the first test that fails on a copy of the code with this mutant, or None."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("src", "tests", "docs"):
+        for part in ("src", "tests", "docs", "experiments"):
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         for part in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / part, folder / part)

@@ -10,7 +10,7 @@ import torch
 
 from moreso import Knowledge, Verdict, audit, hsic, relative_test
 from moreso.audit import MAX_ROWS
-from moreso.audit.numbers import block_length
+from moreso.audit.numbers import block_length, numbers
 from moreso.audit.testing import _holm
 from moreso.kernels import median_bandwidth
 
@@ -207,3 +207,14 @@ def test_equal_sides_are_noted(plant: pd.DataFrame) -> None:
     assert (
         "line 1: 'outlet: inlet > copy': both sides are equal in these rows, so they can never decide." in found.notes
     )
+
+
+def test_any_two_levels_are_equally_far_apart() -> None:
+    table = pd.DataFrame({"kind": ["rare"] + ["some"] * 9 + ["most"] * 30})
+    found = numbers(table, table, ["kind"])
+    assert found.columns == [f"kind\n{i}" for i in range(3)]
+    assert found.levels == {"kind": 3}
+    rare, some, most = found.rows[[0, 1, -1]]
+    distances = [np.linalg.norm(a - b) for a, b in ((rare, some), (rare, most), (some, most))]
+    assert distances == pytest.approx([distances[0]] * 3)
+    assert found.rows.var(axis=0).sum() == pytest.approx(1)
