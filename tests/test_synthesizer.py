@@ -130,5 +130,5 @@ def test_with_all_left_out_the_model_is_the_plain_one(plant: pd.DataFrame) -> No
 
 def test_what_follows_is_not_trained_twice(plant: pd.DataFrame) -> None:
     texts = ("outlet: inlet > flow > ambient", "outlet: inlet > flow > ambient\noutlet: inlet > ambient")
-    one, two = (quick(knowledge=Knowledge.parse(text), trust="all").fit(plant).sample(20) for text in texts)
-    pd.testing.assert_frame_equal(one, two)
+    one, two = (quick(knowledge=Knowledge.parse(text), trust="all").fit(plant).history_.penalty for text in texts)
+    assert one == two
