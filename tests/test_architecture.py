@@ -21,7 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "audit": {"relations", "dependence", "relative", "tables"},
     "ask": {"audit", "dependence", "kernels", "relations", "tables"},
     "models": set(),
-    "training": {"models"},
+    "training": {"archive", "models"},
     "archive": {"files"},
     "synthesizer": {"archive", "audit", "models", "regularizer", "relations", "tables", "training"},
     "report": {"audit", "files", "synthesizer"},

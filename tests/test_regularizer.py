@@ -97,8 +97,8 @@ def test_bandwidths_are_saved_and_do_not_move() -> None:
     regularizer = Regularizer(Knowledge.parse("a: b > c"), NAMES, data=x)
     before = {name: tensor.clone() for name, tensor in regularizer.state_dict().items()}
     regularizer(3 * x)
-    assert list(before) == ["relative.bandwidths"]
-    torch.testing.assert_close(regularizer.state_dict(), before)
+    assert list(before) == ["_extra_state", "relative.bandwidths"]
+    torch.testing.assert_close(regularizer.state_dict()["relative.bandwidths"], before["relative.bandwidths"])
 
 
 @pytest.mark.parametrize("text", ["a: c > b", "a: {c, d} > b"])

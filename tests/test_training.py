@@ -1,7 +1,16 @@
 """Laws of the loop."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.csv_logs import CSVLogger
 from torch import nn
 
 from moreso import Knowledge, Regularizer
@@ -98,3 +107,91 @@ def test_a_penalty_is_asked_at_every_kth_step() -> None:
 
         fit(model(), rows(), penalty=penalty, every=every, draws=7, max_epochs=12)
         assert seen == [7] * expected
+
+
+LONG = {"max_epochs": 60, "batch_size": 8, "checkpoint_every": 20, "validation": 0.25}
+KNOWLEDGE = Knowledge.parse("a: b > c\nb: c > a")
+
+
+class Killing(Regularizer):
+    """A regularizer that kills its process, as the operating system does, when it is called for the nth time."""
+
+    calls = 0
+    deadly = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+
+def killed(path: str, deadly: int) -> None:
+    """Fit until death; called in a process of its own."""
+    penalty = Killing(KNOWLEDGE, ["a", "b", "c"], data=rows())
+    penalty.deadly = deadly
+    fit(model(), rows(), penalty=penalty, checkpoint=path, **LONG)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deadly", [70, 151])
+def test_a_killed_fit_goes_on_to_the_same_bits(deadly: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.checkpoint"
+    code = f"from tests.test_training import killed; killed({str(path)!r}, {deadly})"
+    root = Path(__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert path.exists()
+    found = []
+    for checkpoint in (path, None):
+        trained = model()
+        penalty = Killing(KNOWLEDGE, ["a", "b", "c"], data=rows())
+        history = fit(trained, rows(), penalty=penalty, checkpoint=checkpoint, **LONG)  # type: ignore[arg-type]
+        found.append((history, penalty.calls, trained.state_dict()))
+    (resumed, calls, state), (whole, all_calls, expected) = found
+    assert deadly - 24 <= all_calls - calls < deadly, "it went on from the last checkpoint, not from the start"
+    assert resumed == whole
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.checkpoint"
+    code = f"from tests.test_training import killed; killed({str(path)!r}, 70)"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, check=False)
+    before = path.read_bytes()
+    penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
+    for settings in ({"rows": rows() + 1}, {"draws": 100}):
+        arguments = {"rows": rows(), "penalty": penalty, **LONG, **settings}
+        with pytest.raises(ValueError, match=r"belongs to a fit of other rows or with other settings\. Delete it"):
+            fit(model(), checkpoint=path, **arguments)  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+
+
+def test_an_interrupted_fit_leaves_the_best_model() -> None:
+    def penalty(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return x.square().mean()
+
+    calls: list[int] = []
+    trained, whole = model(), model()
+    history = fit(trained, rows(), penalty=penalty, max_epochs=60)
+    assert history.interrupted
+    assert history.epochs == 19
+    calls = [0] * 100
+    expected = fit(whole, rows(), penalty=penalty, max_epochs=19)
+    assert not expected.interrupted
+    assert history.validation_loss == expected.validation_loss
+    assert torch.equal(trained.loadings, whole.loadings)
+
+
+def test_loggers_get_a_line_an_epoch(tmp_path: Path) -> None:
+    fabric = Fabric(accelerator="cpu", devices=1, loggers=CSVLogger(tmp_path, "log"))
+    penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
+    history = fit(model(), rows(), penalty=penalty, max_epochs=12, fabric=fabric)
+    lines = pd.read_csv(next(tmp_path.rglob("metrics.csv")))
+    assert lines.step.tolist() == list(range(1, 13))
+    assert lines.validation_loss.tolist() == pytest.approx(list(history.validation_loss))
+    assert lines.penalty.tolist() == pytest.approx(list(history.penalty))
+    assert set(lines.held) <= {0.0, 0.5, 1.0}

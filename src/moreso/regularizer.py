@@ -69,6 +69,7 @@ class Regularizer(nn.Module):
         self._calls = 0
         self._error: Tensor | None = None
         self._rows = 0
+        self._gap: Tensor | None = None
         self.relative = RelativeDependence(knowledge, features, data=data, normalize=normalize)
         confidence = torch.tensor([relation.confidence for relation in knowledge], dtype=torch.float64)
         self.register_buffer("share", confidence / confidence.sum(), persistent=False)
@@ -76,6 +77,7 @@ class Regularizer(nn.Module):
     def forward(self, x: Tensor) -> Float[Tensor, ""]:
         """Return the unweighted term on samples `x`, at least 4 rows."""
         gaps: Gaps = self.relative(x)
+        self._gap = gaps.gap.detach()
         position = gaps.gap / self._standard_error(gaps, len(x)) if self.studentize else gaps.gap
         return (self.share.to(position.dtype) * (self.margin - position).clamp(min=0)).sum()
 
@@ -83,7 +85,24 @@ class Regularizer(nn.Module):
         if self._error is None or self._calls % self.refresh == 0 or rows != self._rows:
             self._error, self._calls, self._rows = gaps.floored_error, 0, rows
         self._calls += 1
+        # After a resumed fit they are in double precision, through which single precision passes unchanged.
+        self._error = self._error.to(gaps.gap)
         return self._error
+
+    @property
+    def held(self) -> float:
+        """Share of the statements whose gap was positive on the last samples; NaN before any."""
+        return float("nan") if self._gap is None else float((self._gap > 0).double().mean())
+
+    def get_extra_state(self) -> Tensor:
+        """Return the shared standard errors and their age, so that a resumed fit goes on to the same bits."""
+        error = torch.zeros(0) if self._error is None else self._error
+        return torch.cat([torch.tensor([self._calls, self._rows], dtype=torch.float64), error.detach().cpu().double()])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the shared standard errors back."""
+        self._calls, self._rows = (int(value) for value in state[:2])
+        self._error = state[2:] if len(state) > 2 else None
 
     def gaps(self, x: Tensor) -> Gaps:
         """Return the gaps on samples `x` with their standard errors, in the order of the relations."""

@@ -2,9 +2,12 @@
 
 import copy
 import math
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from moreso.models import GenerativeModel
+from moreso.training.checkpoint import Checkpoint, State, purpose
 
 Penalty = Callable[[Tensor], Tensor]
 """From samples that carry gradients to a scalar; 0 where nothing is to be pushed."""
@@ -36,12 +40,14 @@ class History:
         best_epoch: the one whose parameters were kept.
         validation_loss: after each epoch that was evaluated.
         penalty: as last seen in each epoch; empty where there was none.
+        interrupted: whether Ctrl-C ended it; the best parameters until then were kept.
     """
 
     epochs: int
     best_epoch: int
     validation_loss: tuple[float, ...]
     penalty: tuple[float, ...]
+    interrupted: bool = False
 
 
 def fit(
@@ -61,12 +67,17 @@ def fit(
     progress: bool = False,
     label: str = "fit",
     fabric: Fabric | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 500,
 ) -> History:
     """Train `model` in place, with early stopping on rows that it does not train on.
 
     Each step descends on `model.loss(batch) + weight * penalty(model.sample(draws))`. The penalty's draws use their own
     random numbers, so that a fit with weight 0 is bit-identical to one without a penalty. The parameters of the epoch
-    with the lowest validation loss (without the penalty) are kept. No global random state is changed.
+    with the lowest validation loss (without the penalty) are kept, also where Ctrl-C ends the training early. No global
+    random state is changed.
+
+    A fit that was killed and is called again with the same arguments goes on from its checkpoint, to the same bits.
 
     Args:
         model: a `GenerativeModel`.
@@ -84,7 +95,10 @@ def fit(
         random_state: seed of the split, the order of the rows, the model's noise and the penalty's draws.
         progress: show a bar with loss and penalty.
         label: the bar's name.
-        fabric: device and precision; by default one CPU.
+        fabric: device, precision and loggers; by default one CPU. Loggers get 'validation_loss', 'penalty' and 'held',
+            the share of statements that hold in samples, after each epoch.
+        checkpoint: a file from which a killed fit goes on; deleted when the fit has ended.
+        checkpoint_every: steps after which it is written, at the end of an epoch.
 
     Raises:
         TypeError: the model has no `loss` or no `sample`.
@@ -102,44 +116,86 @@ def fit(
         torch.manual_seed(random_state)
         seeds = torch.Generator().manual_seed(random_state)
         fabric = fabric or Fabric(accelerator="cpu", devices=1)
-        order = torch.randperm(len(rows))
-        held = max(1, round(validation * len(rows)))
-        train, held_out = rows[order[:-held]], rows[order[-held:]]
-        held_out = fabric.to_device(held_out.repeat(max(1, VALIDATION_DRAWS // held), 1))
+        settings = weight, draws, every, validation, batch_size, learning_rate, random_state, penalty is not None
+        digest = purpose(rows, model, settings) if checkpoint is not None else ""
+        train, held_out = _split(rows, validation)
+        held_out = fabric.to_device(held_out)
         loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
         module: Any
         module, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=learning_rate))
         module.mark_forward_method("loss")
         module.mark_forward_method("sample")
+        modules: dict[str, nn.Module] = {"model": model}
+        if isinstance(penalty, nn.Module):
+            modules["penalty"] = penalty.to(fabric.device)
 
-        task = bar.add_task(label, total=max_epochs, note="") if bar else None
-        best, best_epoch, kept = float("inf"), 0, copy.deepcopy(model.state_dict())
-        losses: list[float] = []
-        penalties: list[float] = []
-        step, pushed = 0, 0.0
-        for epoch in range(max_epochs):
-            module.train()
-            for (batch,) in loader:
-                optimizer.zero_grad()
-                fabric.backward(module.loss(batch))
-                if penalty is not None and weight != 0 and step % every == 0:
-                    seed = int(torch.randint(2**62, (), generator=seeds))
-                    pushed = _push(module, penalty, weight, draws, seed, step)
-                optimizer.step()
-                step += 1
-            losses.append(_evaluate(module, held_out))
-            if penalty is not None and weight != 0:
-                penalties.append(pushed)
-            if losses[-1] < best:
-                best, best_epoch, kept = losses[-1], epoch, copy.deepcopy(model.state_dict())
-            if bar and task is not None:
-                note = f"validation loss {losses[-1]:8.3f}" + (f"  penalty {pushed:6.3f}" if penalties else "")
-                bar.update(task, advance=1, note=note)
-            if epoch - best_epoch >= patience:
-                break
+        pushing = None if weight == 0 else penalty
+        push = None if pushing is None else partial(_push, module, pushing, weight, draws, seeds)
+        rounds = _Rounds(
+            fabric, module, optimizer, loader, held_out, push, every, lambda: getattr(pushing, "held", math.nan)
+        )
+        file = Checkpoint(None if checkpoint is None else Path(checkpoint), digest, modules, optimizer, seeds)
+        state, kept = file.read() or (State(), copy.deepcopy(model.state_dict()))
+        task = bar.add_task(label, total=max_epochs, completed=state.epoch, note="") if bar else None
+        saved, interrupted = state.step, False
+        try:
+            while state.epoch < max_epochs and state.epoch - state.best_epoch <= patience:
+                metrics = rounds.epoch(state)
+                if state.losses[-1] < state.best:
+                    state.best, state.best_epoch = state.losses[-1], state.epoch
+                    kept = copy.deepcopy(model.state_dict())
+                state.epoch += 1
+                fabric.log_dict(metrics, step=state.epoch)
+                if bar and task is not None:
+                    bar.update(task, advance=1, note="  ".join(f"{key} {value:.3f}" for key, value in metrics.items()))
+                if state.step - saved >= checkpoint_every:
+                    file.write(state, kept)
+                    saved = state.step
+        except KeyboardInterrupt:
+            interrupted = True
+        for logger in fabric.loggers:
+            logger.finalize("success")
         model.load_state_dict(kept)
         model.eval()
-    return History(len(losses), best_epoch, tuple(losses), tuple(penalties))
+        file.remove()
+    return History(state.epoch, state.best_epoch, tuple(state.losses), tuple(state.penalties), interrupted)
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """What an epoch needs."""
+
+    fabric: Fabric
+    module: Any
+    optimizer: Any
+    loader: Any
+    held_out: Tensor
+    push: Callable[[int], float] | None
+    every: int
+    held: Callable[[], float]
+
+    def epoch(self, state: State) -> dict[str, float]:
+        """Take the steps of one epoch, and return what is worth telling of it."""
+        self.module.train()
+        for (batch,) in self.loader:
+            self.optimizer.zero_grad()
+            self.fabric.backward(self.module.loss(batch))
+            if self.push is not None and state.step % self.every == 0:
+                state.pushed = self.push(state.step)
+            self.optimizer.step()
+            state.step += 1
+        state.losses.append(_evaluate(self.module, self.held_out))
+        if self.push is None:
+            return {"validation_loss": state.losses[-1]}
+        state.penalties.append(state.pushed)
+        return {"validation_loss": state.losses[-1], "penalty": state.pushed, "held": self.held()}
+
+
+def _split(rows: Tensor, validation: float) -> tuple[Tensor, Tensor]:
+    """Return rows to train on, and those that decide when to stop."""
+    order = torch.randperm(len(rows))
+    held = max(1, round(validation * len(rows)))
+    return rows[order[:-held]], rows[order[-held:]].repeat(max(1, VALIDATION_DRAWS // held), 1)
 
 
 def check_weight(weight: float | str) -> None:
@@ -148,11 +204,11 @@ def check_weight(weight: float | str) -> None:
         raise ValueError(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
 
 
-def _push(model: Any, penalty: Penalty, weight: float | str, draws: int, seed: int, step: int) -> float:
+def _push(model: Any, penalty: Penalty, weight: float | str, draws: int, seeds: torch.Generator, step: int) -> float:
     """Add the penalty's gradient to the gradients that the loss has left, and return the penalty."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=seeds)))
         try:
             value = penalty(model.sample(draws))
         except ValueError as error:

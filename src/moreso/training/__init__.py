@@ -1,0 +1,5 @@
+"""The loop, for people who have none: any model with a loss and samples, and optionally a penalty on its samples."""
+
+from moreso.training.loop import AUTO_RATIO, History, Penalty, check_weight, fit, relative_weight
+
+__all__ = ["AUTO_RATIO", "History", "Penalty", "check_weight", "fit", "relative_weight"]
