@@ -109,7 +109,7 @@ def test_a_penalty_is_asked_at_every_kth_step() -> None:
         assert seen == [7] * expected
 
 
-LONG = {"max_epochs": 60, "batch_size": 8, "checkpoint_every": 20, "validation": 0.25}
+LONG = {"max_epochs": 60, "batch_size": 10, "checkpoint_every": 20, "validation": 0.25}
 KNOWLEDGE = Knowledge.parse("a: b > c\nb: c > a")
 
 
