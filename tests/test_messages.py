@@ -326,8 +326,6 @@ def test_a_bad_call(name: str) -> None:
 
 GOOD = {"data.csv": "ambient,inlet,outlet\n1,2,3\n2,1,4\n4,4,1\n3,5,2\n5,3,5\n", "knowledge.txt": STATEMENT}
 
-# What 'fit' says of text, and what 'audit', which compares levels.
-NOT_NUMERIC = "column '{}' is not numeric (it holds '{}'). Encode it as numbers or leave it out."
 TOO_MANY = (
     "column '{}' holds {} different texts in {} rows, and categories may be 100 at most, in two rows each on average. "
     "Leave it out, or put rare ones together."
@@ -365,7 +363,6 @@ FILES: dict[str, tuple[dict[str, str | bytes | None], list[str]]] = {
     "columns": (
         {"data.csv": "ambient,inlet,outlet\n1,north,3\n1,south,4\n1,east,inf\n1,west,2\n"},
         [
-            NOT_NUMERIC.format("inlet", "north"),
             TOO_MANY.format("inlet", 4, 4),
             "column 'outlet' has infinite values. Replace them or drop those rows.",
             "column 'ambient' is constant (every value is 1). Leave it out.",
@@ -381,7 +378,6 @@ FILES: dict[str, tuple[dict[str, str | bytes | None], list[str]]] = {
             "Write for example 'outlet: inlet > ambient'.",
             "knowledge.txt: line 3: 'x: inlet > outlet' names an unknown feature 'x'. Features: ambient, inlet, outlet.",
             "the table has 2 rows, and at least 4 are needed. Add rows.",
-            NOT_NUMERIC.format("ambient", "hot"),
         ],
     ),
     "both missing": (
@@ -404,8 +400,7 @@ def test_bad_files(name: str, command: list[str], tmp_path: Path, monkeypatch: p
             Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
     before = sorted(tmp_path.iterdir())
     result = CliRunner().invoke(main, [command[0], "data.csv", "knowledge.txt", *command[1:]])
-    others = "is not numeric" if command[0] == "audit" else "different texts"
-    assert sorted(result.stderr.splitlines()) == sorted(each for each in sentences if others not in each)
+    assert sorted(result.stderr.splitlines()) == sorted(sentences)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert sorted(tmp_path.iterdir()) == before
@@ -710,7 +705,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "plant.model"
     path.write_text("old")
     synthesizer = Synthesizer("factor", max_epochs=1).fit(table())
-    synthesizer.dtypes_ = {"inlet": object()}  # type: ignore[dict-item]  # cannot be written as JSON
+    synthesizer.seed_ = object()  # type: ignore[assignment]  # cannot be written as JSON
     with pytest.raises(TypeError):
         synthesizer.save(path)
     assert path.read_text() == "old"

@@ -1,6 +1,6 @@
 """A table as numbers on comparable scales: what an audit measures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,7 @@ class Numbers:
 
     def expand(self, relation: Relation) -> Relation:
         """Return the relation between the columns that its features became."""
-        ref, plus, minus = ([c for name in group for c in self.parts[name]] for group in relation.groups)
-        return Relation(ref, plus, minus)
+        return expand(relation, self.parts)
 
 
 def numbers(data: pd.DataFrame, ruler: pd.DataFrame, features: Iterable[str]) -> Numbers:
@@ -65,7 +64,7 @@ def numbers(data: pd.DataFrame, ruler: pd.DataFrame, features: Iterable[str]) ->
     """
     names = list(features)
     levels = {name: _levels(data[name], ruler[name]) for name in names if is_categorical(ruler[name])}
-    parts = {name: _parts(name, len(levels[name])) if name in levels else (name,) for name in names}
+    parts = {name: part_names(name, len(levels.get(name, ()))) for name in names}
     width = sum(map(len, parts.values()))
     rows = np.empty((len(data), width), dtype=np.float32 if len(data) > LONG else np.float64)
     scale = np.empty((len(thin(ruler)), width))
@@ -84,9 +83,16 @@ def _levels(*columns: "pd.Series[Any]") -> list[Any]:
     return list(dict.fromkeys(value for column in columns for value in sorted(column.dropna().unique(), key=str)))
 
 
-def _parts(name: str, count: int) -> tuple[str, ...]:
-    # Two levels need one column. A name may not hold a line break in a table, so these cannot collide.
-    return (name,) if count <= 2 else tuple(f"{name}\n{i}" for i in range(count))
+def part_names(name: str, levels: int) -> tuple[str, ...]:
+    """Return the names of the columns that a feature becomes; without levels or with two of them, its own."""
+    # A name may not hold a line break in a table, so these cannot collide.
+    return (name,) if levels <= 2 else tuple(f"{name}\n{i}" for i in range(levels))
+
+
+def expand(relation: Relation, parts: Mapping[str, tuple[str, ...]]) -> Relation:
+    """Return the relation between the columns that its features became."""
+    ref, plus, minus = ([c for name in group for c in parts[name]] for group in relation.groups)
+    return Relation(ref, plus, minus, relation.confidence, relation.reason)
 
 
 def _encode(column: "pd.Series[Any]", levels: list[Any] | None) -> np.ndarray:

@@ -42,7 +42,7 @@ def fit(
     max_epochs: int,
     seed: int,
 ) -> None:
-    """Train a model on DATA (a table of numbers) with KNOWLEDGE, and the same model without it to compare."""
+    """Train a model on DATA with KNOWLEDGE, and the same model without it to compare."""
     faults = Faults()
     faults.attempt(check_writable, output)
     table = faults.attempt(read_table, data)
@@ -51,7 +51,9 @@ def fit(
     synthesizer = Synthesizer(
         model, weight=number or 0.0, trust=trust, max_epochs=max_epochs, progress=True, random_state=seed
     )
-    faults.attempt(synthesizer.check, table)
+    # Names that are no columns have been told already.
+    readable = known if known is None or table is None else known.restrict(map(str, table.columns))
+    faults.attempt(synthesizer.set_params(knowledge=readable).check, table)
     faults.end()
     assert table is not None
     with misuse(), warnings.catch_warnings():
@@ -76,7 +78,8 @@ def _weight(text: str) -> float | str:
 @click.option("-n", "rows", type=int, required=True, help="How many rows.")
 @click.option("-o", "--output", type=FILE, required=True, help="A .csv, .parquet or .feather file.")
 @click.option("--seed", type=int, help="Another seed gives other rows; by default that of the fit.")
-def sample(model: Path, rows: int, output: Path, seed: int | None) -> None:
+@click.option("--where", help="Only rows that fulfil a condition, such as \"region == 'north' and flow > 3\".")
+def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | None) -> None:
     """Draw rows from a fitted MODEL into a table."""
     faults = Faults()
     faults.attempt(check_suffix, output)
@@ -85,7 +88,7 @@ def sample(model: Path, rows: int, output: Path, seed: int | None) -> None:
     faults.end()
     assert loaded is not None
     with misuse():
-        write_table(loaded.sample(rows, random_state=seed), output)
+        write_table(loaded.sample(rows, where=where, random_state=seed), output)
     plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.")
 
 

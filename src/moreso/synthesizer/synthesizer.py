@@ -1,39 +1,41 @@
-"""DataFrame in, DataFrame out: a generative model of a table that follows what was stated about it."""
+"""The estimator, in scikit-learn's conventions."""
 
 import copy
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
 
-from moreso import archive, training
+from moreso import training
 from moreso.audit import Verdict, audit, explain_left_out
 from moreso.models import MODELS, HasDensity
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge, explain_contradiction
-from moreso.tables import check_table, column_faults
+from moreso.synthesizer import conditions, saving
+from moreso.synthesizer.columns import Columns, table_faults
+from moreso.tables import check_table
 
 Model = str | nn.Module | Callable[[int], nn.Module]
 
 
 class Synthesizer(BaseEstimator):  # type: ignore[misc]
-    """A generative model of a numeric table, trained with or without knowledge, in scikit-learn's conventions.
+    """A generative model of a table, trained with or without knowledge, in scikit-learn's conventions.
 
-    Columns are standardised; the model is trained with early stopping on a split of the rows, and with knowledge its
-    samples are pushed to follow the statements (`Regularizer`).
+    Columns of any common type become numbers: measurements are standardised, and bent where they are skewed or have
+    heavy tails; levels and missing values become flags. The model is trained with early stopping on a split of the
+    rows, and with knowledge its samples are pushed to follow the statements (`Regularizer`).
 
     Args:
-        model: a name in `moreso.models.MODELS` ("factor", "vae"), a `GenerativeModel` for the table's number of
-            columns (copied, never changed), or a callable that builds one from that number.
+        model: a name in `moreso.models.MODELS` ("factor", "vae"), a `GenerativeModel` for the number of columns
+            that the table becomes (copied, never changed), or a callable that builds one from that number, which is
+            the table's own for whole tables of numbers.
         knowledge: the statements; none gives the plain model.
         weight: of the regularizer; "auto" needs no tuning, see `moreso.training.fit`.
         margin: of the regularizer, in standard errors of the gap.
@@ -46,7 +48,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         random_state: seed of everything; None draws one and keeps it as `seed_`.
 
     Attributes:
-        model_: the trained model, in standardised units.
+        model_: the trained model, of the matrix that the table becomes.
+        columns_: how the table becomes that matrix, and back.
         plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
         left_out_: the statements that were left out, as text.
         history_: the `moreso.training.History` of the fit.
@@ -89,27 +92,26 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: pd.DataFrame, y: None = None) -> "Synthesizer":
-        """Train on a table of numbers.
+        """Train on a table.
 
         Warns of every statement that is left out. What follows from other statements is not trained twice.
 
         Args:
-            X: at least 4 rows; every column numeric, without missing values, and not constant.
+            X: at least 4 rows of numbers, truth values, text, categories, dates or spans of time, with or without
+                missing values. Constant and empty columns are kept as they are, and not modelled.
             y: ignored, for scikit-learn's pipelines.
 
         Raises:
             ValueError: what the table, the knowledge or the settings lack; all faults at once.
         """
         self.check(X)
-        columns = list(map(str, X.columns))
         self.seed_ = int(np.random.default_rng().integers(2**31)) if self.random_state is None else self.random_state
-        self.feature_names_in_ = np.asarray(columns, dtype=object)
-        self.dtypes_ = {name: str(dtype) for name, dtype in zip(columns, X.dtypes, strict=True)}
-        self.scaler_ = StandardScaler().fit(X.to_numpy(dtype=float))
-        rows = torch.as_tensor(self.scaler_.transform(X.to_numpy(dtype=float)), dtype=torch.float32)
-        self.model_: Any = self._build(len(columns))
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.columns_ = Columns.fit(X)
+        rows = torch.as_tensor(self.columns_.encode(X), dtype=torch.float32)
+        self.model_: Any = self._build(self.columns_.width)
         used = self._audited(X)
-        penalty = Regularizer(used, columns, data=rows, margin=self.margin) if used else None
+        penalty = self._penalty(used, rows) if used else None
         self.history_ = training.fit(
             self.model_,
             rows,
@@ -125,6 +127,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if self.knowledge and self.compare:
             self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_).fit(X)
         return self
+
+    def _penalty(self, used: Knowledge, rows: Tensor) -> training.Penalty:
+        """Return the regularizer of the model's samples: on the decoded columns, or at once where these are linear."""
+        if self.columns_.linear:
+            return Regularizer(used, self.columns_.modelled, data=rows, margin=self.margin)
+        view = self.columns_.view(used.features)
+        expanded = Knowledge(tuple(map(view.expand, used)))
+        regularizer = Regularizer(expanded, view.names, data=view(rows), margin=self.margin)
+        return lambda samples: regularizer(view(samples))
 
     def _audited(self, X: pd.DataFrame) -> Knowledge | None:
         """Return what is trained: the statements that the rows do not contradict and that do not follow from others."""
@@ -145,17 +156,20 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         """Raise what `fit` would raise before it trains: faults of the settings, and of a table where one is given."""
         if X is not None and not isinstance(X, pd.DataFrame):
             raise TypeError(f"the table must be a pandas DataFrame, got {type(X).__name__}. Wrap it: pd.DataFrame(x).")
+        faults: list[str] = []
         checks: list[Callable[[], None]] = [lambda: training.check_weight(self.weight)]
         if X is not None:
-            checks.append(lambda: check_table(X))
+            faults += table_faults(X)
             if knowledge := self.knowledge:
+                used = [name for name in knowledge.features if name in X.columns]
                 checks.append(lambda: knowledge.check([str(name) for name in X.columns]))
-        faults: list[str] = []
+                # What an audit cannot measure, a regularizer cannot push.
+                checks.append(lambda: check_table(X, used, missing=True, categories=True))
         for check in checks:
             try:
                 check()
             except ValueError as error:
-                faults += str(error).splitlines()
+                faults += [line for line in str(error).splitlines() if line not in faults]
         if self.knowledge:
             faults += [explain_contradiction(circle) for circle in self.knowledge.contradictions()]
         if self.trust not in ("audit", "all"):
@@ -172,35 +186,34 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             torch.manual_seed(self.seed_)
             return (MODELS[self.model] if isinstance(self.model, str) else self.model)(n_features)
 
-    def sample(self, n: int, *, random_state: int | None = None) -> pd.DataFrame:
+    def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
         """Draw rows from the trained model: the columns of the training table, in order and with its dtypes.
 
-        Integer columns are rounded. The same seed gives the same rows.
+        Whole numbers stay whole and in the range of the training rows; codes and categories are never invented; values
+        are missing only in columns where some were. The same seed gives the same rows.
 
         Args:
             n: how many rows, at least 1; as many are returned.
+            where: a condition on the rows, as in `pandas.DataFrame.query`: "region == 'north' and flow > 3". Rows are
+                drawn until n fulfil it, at most 100 n or 100,000.
             random_state: seed; by default that of the fit.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
-            ValueError: n is below 1.
+            ValueError: n is below 1, or the condition is none, or hardly ever true.
         """
         check_is_fitted(self, "model_")
         if n < 1:
             raise ValueError(f"'n' must be at least 1, got {n}. Ask for as many rows as you want.")
+        seed = self.seed_ if random_state is None else random_state
+        random = np.random.default_rng(seed)
         with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(self.seed_ if random_state is None else random_state)
-            rows = self.scaler_.inverse_transform(self.model_.sample(n).double().numpy())
-        table = pd.DataFrame(rows, columns=self.feature_names_in_)
-        for name, dtype in self.dtypes_.items():
-            kind = pd.api.types.pandas_dtype(dtype)
-            if pd.api.types.is_bool_dtype(kind):
-                table[name] = (table[name] > 0.5).astype(kind)
-            elif pd.api.types.is_integer_dtype(kind):
-                table[name] = table[name].round().astype(kind)
-            else:
-                table[name] = table[name].astype(kind)
-        return table
+            torch.manual_seed(seed)
+
+            def draw(count: int) -> pd.DataFrame:
+                return self.columns_.decode(self.model_.sample(count).double().numpy(), random)
+
+            return draw(n) if where is None else conditions.fulfil(draw, n, where)
 
     @property
     def has_likelihood(self) -> bool:
@@ -210,37 +223,36 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row, in nats, in the units of the table.
 
-        Exact for "factor"; for "vae" an importance-weighted estimate (a lower bound on average).
+        Exact for "factor"; for "vae" an importance-weighted estimate (a lower bound on average). For whole tables of
+        measurements it is the density of the row itself. Codes count as measurements; levels and missing values as
+        their flags, whose density has no unit: where there are any, compare only models of the same training table.
+        Columns that were constant in training count for nothing.
 
         Args:
             X: the columns of the training table, in any order.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
-            ValueError: columns are missing, or hold what is not a finite number.
+            ValueError: columns are missing, or hold what the training table did not: infinite numbers, new categories,
+                holes in columns that had none.
             TypeError: the model has no density.
         """
         check_is_fitted(self, "model_")
         if not self.has_likelihood:
             raise TypeError(f"{type(self.model_).__name__} has no 'log_prob(x)', so rows have no likelihood under it.")
-        rows = self._rows(X)
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(self.seed_)
-            log_prob = self.model_.log_prob(torch.as_tensor(self.scaler_.transform(rows), dtype=torch.float32))
-        # Change of variables: the model's density is one of standardised columns.
-        return log_prob.double().numpy() - np.log(self.scaler_.scale_).sum()
-
-    def _rows(self, X: pd.DataFrame) -> np.ndarray:
         lacking = [name for name in self.feature_names_in_ if name not in X.columns]
         if lacking:
             raise ValueError(
                 f"the table lacks the columns {', '.join(map(repr, lacking))} of the training table. Add them."
             )
-        rows = X[list(self.feature_names_in_)]
-        faults = [fault for name in rows for fault in column_faults(rows[name], constant=True)]
-        if faults:
+        if faults := self.columns_.unknown(X):
             raise ValueError("\n".join(faults))
-        return rows.to_numpy(dtype=float)
+        rows = self.columns_.encode(X)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(self.seed_)
+            log_prob = self.model_.log_prob(torch.as_tensor(rows, dtype=torch.float32))
+        # Change of variables: the model's density is one of the encoded columns.
+        return log_prob.double().numpy() + self.columns_.log_slope(rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted synthesizer to one file: safetensors with a JSON header, whole or not at all.
@@ -252,11 +264,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             OSError: the folder is missing or not writable.
         """
         check_is_fitted(self, "model_")
-        header, tensors = self._state()
-        if self.plain_ is not None:
-            header["plain"], plain = self.plain_._state()
-            tensors |= {f"plain.{name}": tensor for name, tensor in plain.items()}
-        archive.write(path, header, tensors)
+        saving.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, model: Model | None = None) -> "Synthesizer":
@@ -269,51 +277,4 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: the file is missing, is not such a file, is of a newer version, or needs `model`.
         """
-        header, tensors = archive.read(path)
-        model = header.pop("model") or model
-        if model is None:
-            raise ValueError(f"{path}: holds a model of your own. Pass it again: Synthesizer.load(path, model=...).")
-        plain = header.pop("plain", None)
-        loaded = cls._restored(header, {k: v for k, v in tensors.items() if not k.startswith("plain.")}, model)
-        if plain is not None:
-            own = {k.removeprefix("plain."): v for k, v in tensors.items() if k.startswith("plain.")}
-            loaded.plain_ = cls._restored(plain, own, model)
-        return loaded
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return what `_restored` needs: a JSON object and tensors."""
-        settings = {
-            name: value for name, value in self.get_params(deep=False).items() if name not in ("model", "knowledge")
-        }
-        header = {
-            "model": self.model if isinstance(self.model, str) else None,
-            "knowledge": str(self.knowledge) if self.knowledge else None,
-            "settings": settings,
-            "seed": self.seed_,
-            "dtypes": self.dtypes_,
-            "history": asdict(self.history_),
-            "left_out": self.left_out_,
-        }
-        tensors = {f"model.{name}": tensor for name, tensor in self.model_.state_dict().items()}
-        for name in ("mean_", "scale_", "var_"):
-            tensors[f"scaler.{name}"] = torch.as_tensor(getattr(self.scaler_, name))
-        return header, tensors
-
-    @classmethod
-    def _restored(cls, header: dict[str, Any], tensors: dict[str, torch.Tensor], model: Model) -> "Synthesizer":
-        knowledge = Knowledge.parse(header["knowledge"]) if header["knowledge"] else None
-        loaded = cls(model, knowledge, **header["settings"])
-        loaded.seed_ = header["seed"]
-        loaded.left_out_ = tuple(header["left_out"])
-        loaded.dtypes_ = header["dtypes"]
-        loaded.feature_names_in_ = np.asarray(list(header["dtypes"]), dtype=object)
-        history: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["history"].items()}
-        loaded.history_ = training.History(**history)
-        loaded.plain_ = None
-        loaded.scaler_ = StandardScaler()
-        for name in ("mean_", "scale_", "var_"):
-            setattr(loaded.scaler_, name, tensors.pop(f"scaler.{name}").numpy())
-        loaded.model_ = loaded._build(len(loaded.dtypes_))
-        loaded.model_.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
-        loaded.model_.eval()
-        return loaded
+        return saving.load(cls, path, model)

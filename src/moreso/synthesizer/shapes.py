@@ -1,0 +1,79 @@
+"""The shape of a column: scale, spikes, tails, and flags as columns."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.stats import kurtosis, norm, skew
+
+SPIKE = 0.2
+"""Share of the rows from which on one value, three times as frequent as any other, is a spike: often zero."""
+
+LEAST_SCALE = 0.1
+"""Flags rarer than about 1% are scaled as one of 1%, so that no row lies ten standard deviations out."""
+
+CODED_ROWS = 20
+"""Fewer rows are too few to tell codes from measurements."""
+
+
+class Flag:
+    """A yes or no as one column: standardised, and cut where a Gaussian of its mean and variance has its share."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.deviation = math.sqrt(share * (1 - share))
+        self.scale = max(self.deviation, LEAST_SCALE)
+        self.cut = float(norm.isf(share))
+
+    def encode(self, on: np.ndarray) -> np.ndarray:
+        """Return the model's column."""
+        return (on - self.share) / self.scale
+
+    def score(self, z: Any) -> Any:
+        """Return a number that is positive where the answer is yes."""
+        return z * (self.scale / self.deviation) - self.cut
+
+
+def standard(x: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation, which is never 0."""
+    mean, deviation = float(x.mean()), float(x.std())
+    if deviation < np.finfo(float).tiny ** 0.5:
+        # Squares of such numbers would underflow.
+        largest = float(np.abs(x - mean).max())
+        deviation = largest * float(((x - mean) / largest).std()) if largest else 1.0
+    return mean, deviation
+
+
+def find_spike(x: np.ndarray) -> float | None:
+    """Return a value that stands out by its frequency, or None."""
+    values, counts = np.unique(x, return_counts=True)
+    first = counts.argmax()
+    others = np.delete(counts, first)
+    if len(x) < CODED_ROWS or len(others) < 2 or counts[first] < max(SPIKE * len(x), 3 * others.max()):
+        return None
+    return float(values[first])
+
+
+def find_bend(x: np.ndarray) -> tuple[float, float] | None:
+    """Return centre and width of an asinh that makes skewed or heavy-tailed numbers Gaussian, or None.
+
+    By maximum likelihood over a grid, and only where it gains at least .1 nats a row and twice what BIC asks for two
+    parameters more.
+    """
+    n = len(x)
+    mean, scale = standard(x)
+    scaled = (x - mean) / scale
+    if n < CODED_ROWS or (abs(float(skew(scaled))) < 1 and float(kurtosis(scaled)) < 2):
+        return None
+    low, middle, high = (float(value) for value in np.quantile(scaled, [0.25, 0.5, 0.75]))
+    spread = high - low
+    if spread == 0:
+        return None
+    best, found = max(0.1, 2 * math.log(n) / n), None
+    for centre in (float(scaled.min()), middle, float(scaled.max())):
+        for width in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0):
+            bent = np.arcsinh((scaled - centre) / (width * spread))
+            gain = -math.log(bent.std()) - math.log(width * spread) - float(np.log(np.cosh(bent)).mean())
+            if gain > best:
+                best, found = gain, (mean + scale * centre, scale * width * spread)
+    return found

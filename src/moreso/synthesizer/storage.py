@@ -1,0 +1,225 @@
+"""How pandas stores a column: from any dtype to numbers, and back to the same dtype."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moreso.tables import MAX_LEVELS, is_categorical
+
+LABELS = (str, bool, int, float, np.bool_, np.number)
+"""What an object column may hold beside missing values."""
+
+LARGEST = 1e150
+"""Larger numbers have squares that overflow."""
+
+EXACT = 2**53
+"""Whole numbers up to here are exact in double precision."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The form of a column: numbers, whole numbers, truth values, times, spans of time, or levels.
+
+    Args:
+        form: "number", "whole", "truth", "time", "span" or "levels".
+        dtype: as pandas writes it; "category" has the next two.
+        categories: of a categorical dtype, in order, or None.
+        index: the dtype of these.
+        ordered: whether these have an order.
+        labels: the levels that occur, sorted as text.
+        base: what was subtracted from whole numbers, in steps.
+        step: the greatest common divisor of times, in their unit.
+        unit: of times.
+        zone: the time zone, or None.
+    """
+
+    form: str
+    dtype: str
+    categories: tuple[Any, ...] | None = None
+    index: str = ""
+    ordered: bool = False
+    labels: tuple[Any, ...] = ()
+    base: int = 0
+    step: int = 1
+    unit: str = ""
+    zone: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the numbers are whole."""
+        return self.form not in ("number", "levels")
+
+    @classmethod
+    def of(cls, column: "pd.Series[Any]") -> "Storage":
+        """Learn the form of a column that has no `faults`."""
+        kinds, present, dtype = pd.api.types, column.dropna(), _written(column.dtype)
+        if is_categorical(column):
+            labels = tuple(map(_plain, sorted(present.unique(), key=str)))
+            if not isinstance(column.dtype, pd.CategoricalDtype):
+                return cls("levels", dtype, labels=labels)
+            index, ordered = column.dtype.categories, bool(column.dtype.ordered)
+            return cls("levels", dtype, tuple(map(_plain, index)), _written(index.dtype), ordered, labels)
+        if kinds.is_datetime64_any_dtype(column) or kinds.is_timedelta64_dtype(column):
+            ticks, unit, zone = _ticks(present)
+            base = int(ticks.min()) if len(ticks) else 0
+            step = int(np.gcd.reduce(ticks - base)) if len(ticks) else 1
+            form = "span" if kinds.is_timedelta64_dtype(column) else "time"
+            return cls(form, dtype, base=base, step=max(step, 1), unit=unit, zone=zone)
+        if kinds.is_bool_dtype(column):
+            return cls("truth", dtype)
+        if kinds.is_integer_dtype(column):
+            low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
+            return cls("whole", dtype, base=low if max(-low, high) > EXACT else 0)
+        return cls("number", dtype)
+
+    def numbers(self, column: "pd.Series[Any]") -> np.ndarray:
+        """Return a column as floats: NaN where missing, -1 for levels that were not seen."""
+        result = np.full(len(column), np.nan)
+        held = ~column.isna().to_numpy()
+        present = column[held]
+        if self.form == "levels":
+            place = {label: index for index, label in enumerate(self.labels)}
+            codes, levels = pd.factorize(present)
+            result[held] = np.array([place.get(_plain(level), -1) for level in levels], dtype=float)[codes]
+        elif self.form in ("time", "span"):
+            ticks, unit, _ = _ticks(present)
+            if unit != self.unit:
+                ticks = ticks.astype(f"m8[{unit}]").astype(f"m8[{self.unit}]").astype(np.int64)
+            result[held] = (ticks - self.base) / self.step
+        elif self.base:
+            result[held] = [int(value) - self.base for value in present]
+        else:
+            result[held] = present.to_numpy(dtype=float)
+        return result
+
+    def column(self, numbers: np.ndarray, name: str, missing: np.ndarray | None = None) -> "pd.Series[Any]":
+        """Return numbers as a column of the dtype, with holes where `missing` says so."""
+        filled = np.where(np.isnan(numbers), 0, numbers)
+        values: Any
+        if self.form == "levels":
+            labels = np.empty(len(self.labels) + 1, dtype=object)
+            labels[: len(self.labels)] = [_rich(label) for label in self.labels]
+            values = labels[filled.astype(int)]
+        elif self.form in ("time", "span"):
+            ticks = self.base + self.step * filled.astype(np.int64)
+            values = pd.TimedeltaIndex(ticks.astype(f"m8[{self.unit}]"))
+            if self.form == "time":
+                values = pd.DatetimeIndex(ticks.astype(f"M8[{self.unit}]"))
+                values = values if self.zone is None else values.tz_localize("UTC").tz_convert(self.zone)
+        elif self.form == "truth":
+            values = filled > 0.5
+        elif self.form == "whole":
+            whole = pd.api.types.is_unsigned_integer_dtype(pd.api.types.pandas_dtype(self.dtype))
+            values = np.uint64(self.base) + filled.astype(np.uint64) if whole else self.base + filled.astype(np.int64)
+        else:
+            values = numbers
+        result = pd.Series(values, name=name, dtype=object if self.form == "levels" else None)
+        if missing is not None and missing.any() and self.form == "levels":
+            result = result.where(~missing, None)
+        result = result.astype(self._dtype())
+        if missing is not None and missing.any() and self.form != "levels":
+            result = result.where(~missing)
+        return result
+
+    def _dtype(self) -> Any:
+        if self.categories is None:
+            return pd.api.types.pandas_dtype(self.dtype)
+        index = pd.Index([_rich(label) for label in self.categories], dtype=pd.api.types.pandas_dtype(self.index))
+        return pd.CategoricalDtype(index, self.ordered)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Storage":
+        """Return what `to_state` wrote."""
+        lists = {name: tuple(map(_tuple, value)) for name, value in state.items() if isinstance(value, list)}
+        return cls(**(state | lists))
+
+
+def _written(dtype: Any) -> str:
+    """Return a dtype as text that pandas reads back."""
+    if isinstance(dtype, pd.StringDtype) and dtype.na_value is pd.NA:
+        return f"string[{dtype.storage}]"
+    return str(dtype)
+
+
+def _kept(dtype: Any) -> bool:
+    try:
+        return bool(isinstance(dtype, pd.CategoricalDtype) or pd.api.types.pandas_dtype(_written(dtype)) == dtype)
+    except (TypeError, ValueError):
+        return False
+
+
+def _ticks(present: "pd.Series[Any]") -> tuple[np.ndarray, str, str | None]:
+    """Return times as whole numbers, with their unit and zone."""
+    span = pd.api.types.is_timedelta64_dtype(present)
+    index: Any = pd.TimedeltaIndex(present) if span else pd.DatetimeIndex(present)
+    return index.asi8, index.unit, None if span or index.tz is None else str(index.tz)
+
+
+def _plain(label: Any) -> Any:
+    """Return a level as JSON can hold it."""
+    if isinstance(label, pd.Interval):
+        return ("interval", _plain(label.left), _plain(label.right), label.closed)
+    if isinstance(label, pd.Timestamp):
+        return ("time", label.isoformat(), label.unit)
+    if isinstance(label, np.generic):
+        return label.item()
+    return str(label) if isinstance(label, str) else label
+
+
+def _tuple(label: Any) -> Any:
+    return tuple(map(_tuple, label)) if isinstance(label, list) else label
+
+
+def _rich(label: Any) -> Any:
+    """Return the level that `_plain` took."""
+    if not isinstance(label, tuple):
+        return label
+    if label[0] == "time":
+        return pd.Timestamp(label[1]).as_unit(label[2])
+    return pd.Interval(_rich(label[1]), _rich(label[2]), label[3])
+
+
+def faults(column: "pd.Series[Any]") -> list[str]:
+    """Return what keeps a column from being modelled, one sentence a fault."""
+    name = column.name
+    if not _kept(column.dtype):
+        return [f"column '{name}' is of type {column.dtype}, which cannot be kept. Convert it, or leave it out."]
+    if pd.api.types.is_complex_dtype(column):
+        return [f"column '{name}' holds complex numbers. Split it into two columns, or leave it out."]
+    if is_categorical(column):
+        return _level_faults(column)
+    largest = 0.0
+    if pd.api.types.is_float_dtype(column):
+        largest = float(np.abs(column.dropna().to_numpy(dtype=float)).max(initial=0))
+    if not np.isfinite(largest):
+        return [f"column '{name}' has infinite values. Replace them or drop those rows."]
+    if largest > LARGEST:
+        return [f"column '{name}' holds {largest:.3g}, and numbers may be {LARGEST:g} at most. Rescale it."]
+    return []
+
+
+def _level_faults(column: "pd.Series[Any]") -> list[str]:
+    name, present = column.name, column.dropna()
+    categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    labels: Any = column.dtype.categories if isinstance(column.dtype, pd.CategoricalDtype) else present
+    allowed = (*LABELS, pd.Timestamp, pd.Interval) if categorical else LABELS
+    for label in labels:
+        if not isinstance(label, allowed):
+            return [
+                f"column '{name}' holds values of type {type(label).__name__} (such as {str(label)[:40]!r}), which are "
+                "neither numbers, text nor times. Convert or flatten it, or leave it out."
+            ]
+    count = present.nunique()
+    if count > MAX_LEVELS and 2 * count > len(present):
+        return [
+            f"column '{name}' holds {count} different texts in {len(present)} rows, like names of rows, and a model of "
+            "them would repeat the rows. Leave it out, or put rare ones together; numbers or dates stored as text, "
+            "convert."
+        ]
+    return []
