@@ -99,7 +99,8 @@ def _encode(column: "pd.Series[Any]", levels: list[Any] | None) -> np.ndarray:
     """Return a column as one or more columns of numbers."""
     if levels is None:
         return as_numbers(column)[:, None]
-    codes = pd.Categorical(column, categories=levels).codes
+    # As objects, since a categorical column may have categories that never occur.
+    codes = pd.Categorical(column.astype(object), categories=levels).codes
     indicators = (codes[:, None] == np.arange(len(levels))).astype(float)
     indicators[codes < 0] = np.nan
     return indicators if len(levels) > 2 else indicators[:, :1]

@@ -93,7 +93,7 @@ class Coded:
         mean, scale = standard(x)
         z = (values - mean) / scale
         gap = np.diff(z)
-        cuts = norm.ppf(np.cumsum(counts)[:-1] / len(x)).clip(z[:-1] + gap / 10, z[1:] - gap / 10)
+        cuts = norm.ppf(np.cumsum(counts)[:-1] / len(x)).clip(z[:-1] + gap / 50, z[1:] - gap / 50)
         return cls(tuple(values.tolist()), tuple(cuts.tolist()), mean, scale, float(values[counts.argmax()]))
 
     def encode(self, x: np.ndarray) -> np.ndarray:

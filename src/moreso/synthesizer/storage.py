@@ -29,7 +29,8 @@ class Storage:
         index: the dtype of these.
         ordered: whether these have an order.
         labels: the levels that occur, sorted as text.
-        base: what was subtracted from whole numbers, in steps.
+        base: the least time or large whole number, from which steps are counted.
+        top: the greatest.
         step: the greatest common divisor of times, in their unit.
         unit: of times.
         zone: the time zone, or None.
@@ -42,6 +43,7 @@ class Storage:
     ordered: bool = False
     labels: tuple[Any, ...] = ()
     base: int = 0
+    top: int = 0
     step: int = 1
     unit: str = ""
     zone: str | None = None
@@ -63,15 +65,15 @@ class Storage:
             return cls("levels", dtype, tuple(map(_plain, index)), _written(index.dtype), ordered, labels)
         if kinds.is_datetime64_any_dtype(column) or kinds.is_timedelta64_dtype(column):
             ticks, unit, zone = _ticks(present)
-            base = int(ticks.min()) if len(ticks) else 0
-            step = int(np.gcd.reduce(ticks - base)) if len(ticks) else 1
+            base, top = (int(ticks.min()), int(ticks.max())) if len(ticks) else (0, 0)
+            step = int(np.gcd.reduce(_between(ticks, base))) if len(ticks) else 1
             form = "span" if kinds.is_timedelta64_dtype(column) else "time"
-            return cls(form, dtype, base=base, step=max(step, 1), unit=unit, zone=zone)
+            return cls(form, dtype, base=base, top=top, step=max(step, 1), unit=unit, zone=zone)
         if kinds.is_bool_dtype(column):
             return cls("truth", dtype)
         if kinds.is_integer_dtype(column):
             low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
-            return cls("whole", dtype, base=low if max(-low, high) > EXACT else 0)
+            return cls("whole", dtype, base=low, top=high) if max(-low, high) > EXACT else cls("whole", dtype)
         return cls("number", dtype)
 
     def numbers(self, column: "pd.Series[Any]") -> np.ndarray:
@@ -87,7 +89,7 @@ class Storage:
             ticks, unit, _ = _ticks(present)
             if unit != self.unit:
                 ticks = ticks.astype(f"m8[{unit}]").astype(f"m8[{self.unit}]").astype(np.int64)
-            result[held] = (ticks - self.base) / self.step
+            result[held] = np.where(ticks < self.base, -1.0, 1.0) * _between(ticks, self.base) / self.step
         elif self.base:
             result[held] = [int(value) - self.base for value in present]
         else:
@@ -103,7 +105,7 @@ class Storage:
             labels[: len(self.labels)] = [_rich(label) for label in self.labels]
             values = labels[filled.astype(int)]
         elif self.form in ("time", "span"):
-            ticks = self.base + self.step * filled.astype(np.int64)
+            ticks = self._steps(filled).astype(np.int64)
             values = pd.TimedeltaIndex(ticks.astype(f"m8[{self.unit}]"))
             if self.form == "time":
                 values = pd.DatetimeIndex(ticks.astype(f"M8[{self.unit}]"))
@@ -111,8 +113,7 @@ class Storage:
         elif self.form == "truth":
             values = filled > 0.5
         elif self.form == "whole":
-            whole = pd.api.types.is_unsigned_integer_dtype(pd.api.types.pandas_dtype(self.dtype))
-            values = np.uint64(self.base) + filled.astype(np.uint64) if whole else self.base + filled.astype(np.int64)
+            values = self._steps(filled)
         else:
             values = numbers
         result = pd.Series(values, name=name, dtype=object if self.form == "levels" else None)
@@ -122,6 +123,13 @@ class Storage:
         if missing is not None and missing.any() and self.form != "levels":
             result = result.where(~missing)
         return result
+
+    def _steps(self, count: np.ndarray) -> np.ndarray:
+        """Return whole numbers that many steps from the base."""
+        if not self.top and not self.base:
+            return count.astype(np.int64)
+        found = [min(self.base + self.step * int(each), self.top) for each in count]
+        return np.array(found, dtype=np.uint64 if self.top >= 2**63 else np.int64)
 
     def _dtype(self) -> Any:
         if self.categories is None:
@@ -152,6 +160,12 @@ def _kept(dtype: Any) -> bool:
         return bool(isinstance(dtype, pd.CategoricalDtype) or pd.api.types.pandas_dtype(_written(dtype)) == dtype)
     except (TypeError, ValueError):
         return False
+
+
+def _between(ticks: np.ndarray, base: int) -> np.ndarray:
+    """Return distances of whole numbers from a base; they may exceed what the numbers themselves can be."""
+    bases = np.full(len(ticks), base)
+    return np.where(ticks < base, bases - ticks, ticks - bases).view(np.uint64)
 
 
 def _ticks(present: "pd.Series[Any]") -> tuple[np.ndarray, str, str | None]:
