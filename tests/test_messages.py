@@ -278,7 +278,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "model name": (
         lambda: Synthesizer("vea").fit(table()),
-        "the model must be one of factor, vae or a module, got 'vea'.",
+        "the model must be one of factor, vae, gan, vaegan, gplvm, flow, flowmatching or a module, got 'vea'.",
     ),
     "trust": (lambda: Synthesizer(trust="some").fit(table()), "'trust' must be 'audit' or 'all', got 'some'."),
     "contradictory knowledge": (
@@ -649,7 +649,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "weight": (
         ["fit", "data.csv", "knowledge.txt", "-o", "plant.model", "--weight", "much", "--model", "vea"],
         "--weight must be 'auto' or a number of at least 0, got 'much'.\n"
-        "the model must be one of factor, vae or a module, got 'vea'.",
+        "the model must be one of factor, vae, gan, vaegan, gplvm, flow, flowmatching or a module, got 'vea'.",
     ),
     "negative weight": (
         ["fit", "data.csv", "knowledge.txt", "-o", "plant.model", "--weight", "-1"],

@@ -1,10 +1,35 @@
 """Generative models behind one small protocol; they know nothing of relations."""
 
 from moreso.models.factor import FactorAnalysis
-from moreso.models.protocol import GenerativeModel, HasDensity
+from moreso.models.flow import Flow
+from moreso.models.flowmatching import FlowMatching
+from moreso.models.gan import GAN
+from moreso.models.gplvm import GPLVM
+from moreso.models.protocol import GenerativeModel, HasDensity, HasValidationLoss
 from moreso.models.vae import VAE
+from moreso.models.vaegan import VAEGAN
 
-MODELS = {"factor": FactorAnalysis, "vae": VAE}
+MODELS = {
+    "factor": FactorAnalysis,
+    "vae": VAE,
+    "gan": GAN,
+    "vaegan": VAEGAN,
+    "gplvm": GPLVM,
+    "flow": Flow,
+    "flowmatching": FlowMatching,
+}
 """Name -> class; each is built from the number of features alone."""
 
-__all__ = ["MODELS", "VAE", "FactorAnalysis", "GenerativeModel", "HasDensity"]
+__all__ = [
+    "GAN",
+    "GPLVM",
+    "MODELS",
+    "VAE",
+    "VAEGAN",
+    "FactorAnalysis",
+    "Flow",
+    "FlowMatching",
+    "GenerativeModel",
+    "HasDensity",
+    "HasValidationLoss",
+]

@@ -26,3 +26,12 @@ class HasDensity(Protocol):
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return the log-density of each row, in nats."""
         ...
+
+
+@runtime_checkable
+class HasValidationLoss(Protocol):
+    """A model whose loss says nothing of its quality, so that early stopping must watch something else."""
+
+    def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        """Return what early stopping watches on rows that are not trained on, lower is better; needs no gradient."""
+        ...

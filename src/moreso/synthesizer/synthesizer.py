@@ -33,9 +33,9 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     rows, and with knowledge its samples are pushed to follow the statements (`Regularizer`).
 
     Args:
-        model: a name in `moreso.models.MODELS` ("factor", "vae"), a `GenerativeModel` for the number of columns
-            that the table becomes (copied, never changed), or a callable that builds one from that number, which is
-            the table's own for whole tables of numbers.
+        model: "factor", "vae", "gan", "vaegan", "gplvm", "flow", "flowmatching", a `GenerativeModel` for the number of
+            columns that the table becomes (copied, never changed), or a callable that builds one from that number,
+            which is the table's own for whole tables of numbers.
         knowledge: the statements; none gives the plain model.
         weight: of the regularizer; "auto" needs no tuning, see `moreso.training.fit`.
         margin: of the regularizer, in standard errors of the gap.
@@ -223,9 +223,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row, in nats, in the units of the table.
 
-        Exact for "factor"; for "vae" an importance-weighted estimate (a lower bound on average). For whole tables of
-        measurements it is the density of the row itself. Codes count as measurements; levels and missing values as
-        their flags, whose density has no unit: where there are any, compare only models of the same training table.
+        Exact for "factor" and "flow", integrated by steps for "flowmatching"; for "vae", "vaegan" and "gplvm" an
+        importance-weighted estimate (a lower bound on average). "gan" has no density.
+
+        For whole tables of measurements it is the density of the row itself. Codes count as measurements; levels and
+        missing values as their flags, whose density has no unit: where there are any, compare only models of the same
+        training table.
         Columns that were constant in training count for nothing.
 
         Args:
@@ -257,7 +260,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted synthesizer to one file: safetensors with a JSON header, whole or not at all.
 
-        A model of the user's own is saved by its parameters; `load` needs the module again.
+        A module of one's own is saved by its parameters; `load` needs it again. A "gplvm" keeps training rows in its file.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.

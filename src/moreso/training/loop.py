@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from moreso.models import GenerativeModel
+from moreso.models import GenerativeModel, HasValidationLoss
 from moreso.training.checkpoint import Checkpoint, State, purpose
 
 Penalty = Callable[[Tensor], Tensor]
@@ -236,11 +236,13 @@ def relative_weight(pushed: list[tuple[nn.Parameter, Tensor]], *, ratio: float =
 
 
 def _evaluate(model: Any, rows: Tensor) -> float:
-    """Return the loss on rows, under the same random numbers every time."""
+    """Return the validation loss on rows, under the same random numbers every time."""
     model.eval()
+    watched = "validation_loss" if isinstance(model.module, HasValidationLoss) else "loss"
+    model.mark_forward_method(watched)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
-        loss = float(model.loss(rows))
+        loss = float(getattr(model, watched)(rows))
     if not math.isfinite(loss):
         raise ValueError(f"the model's loss became {loss}. Lower the learning rate or scale the columns.")
     return loss

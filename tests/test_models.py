@@ -1,0 +1,96 @@
+"""Laws of single models; what all share stands in test_contract.py."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from moreso.models import GAN, GPLVM, VAEGAN, FactorAnalysis
+from moreso.training import fit
+
+
+@pytest.fixture(autouse=True)
+def _forked() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def test_each_player_of_the_game_descends_on_its_own_loss() -> None:
+    model = GAN(3)
+    critic = set(model.critic.parameters())
+    x, samples = torch.randn(16, 3), model.sample(16)
+    for loss, owners in ((model.critic.loss(x, samples), critic), (model.critic.judge(x, samples), None)):
+        model.zero_grad()
+        loss.backward(retain_graph=True)
+        moved = {each for each in model.parameters() if each.grad is not None and each.grad.abs().sum() > 0}
+        assert moved == (critic if owners else set(model.parameters()) - critic)
+
+
+def test_the_critic_and_the_generator_want_opposite_scores() -> None:
+    critic = GAN(3).critic
+    x, samples = torch.randn(16, 3), torch.randn(16, 3).requires_grad_()
+    critic.gamma = 0
+    with torch.no_grad():
+        assert critic.loss(x, samples) == critic.judge(samples, x)
+        step = torch.autograd.grad
+    (slope,) = step(critic.judge(x, samples), samples)
+    with torch.no_grad():
+        assert critic(samples - 0.1 * slope).mean() > critic(samples).mean()
+
+
+def test_the_energy_distance_of_one_law_is_0() -> None:
+    model = GAN(3)
+    with torch.no_grad():
+        rows = model.sample(3000)
+        assert abs(model.validation_loss(rows).item()) < 0.01
+        assert model.validation_loss(2 * rows) > 0.05
+
+
+def test_encoder_and_decoder_feel_the_critic() -> None:
+    x = torch.randn(16, 3)
+    slopes = []
+    for weight in (0.0, 0.5):
+        torch.manual_seed(1)
+        model = VAEGAN(3, weight=weight)
+        model.loss(x).backward()
+        slopes.append([model.encoder[0].weight.grad, model.decoder[0].weight.grad])
+    for without, with_critic in zip(*slopes, strict=True):
+        assert not torch.allclose(without, with_critic)
+
+
+def test_the_process_predicts_as_the_joint_gaussian_does() -> None:
+    model = GPLVM(2, n_latent=1, min_scale=0.2).double()
+    rows, z = torch.randn(7, 2, dtype=torch.double), torch.randn(3, 1, dtype=torch.double)
+    with torch.no_grad():
+        model.loss(rows)
+        predicted = model.likelihood(z).base_dist
+        everything = torch.cat([model.posterior(rows).mean, z])
+        for j in range(2):
+            distances = (everything - everything.T).square() / model.log_lengths.exp() ** 2
+            noise = model.log_scale[j].exp() ** 2 + 0.04
+            joint = model.log_amplitude[j].exp() ** 2 * (-distances / 2).exp() + noise * torch.eye(10)
+            weights = joint[7:, :7] @ joint[:7, :7].inverse()
+            torch.testing.assert_close(predicted.mean[:, j], weights @ rows[:, j])
+            variance = (joint[7:, 7:] - weights @ joint[:7, 7:]).diagonal()
+            torch.testing.assert_close(predicted.variance[:, j], variance)
+
+
+def test_rows_are_remembered_once_in_training_only_and_while_there_is_room() -> None:
+    model = GPLVM(2, capacity=5)
+    rows = torch.randn(8, 2)
+    model.eval().loss(rows)
+    assert model.count == 0
+    model.train().loss(rows[:3])
+    model.loss(rows[:4])
+    assert model.count == 4
+    model.loss(rows)
+    assert torch.equal(model.rows, rows[:5])
+
+
+def test_early_stopping_watches_the_validation_loss_where_there_is_one() -> None:
+    class Watched(FactorAnalysis):
+        def validation_loss(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor(7.0)
+
+    assert fit(Watched(3), torch.randn(20, 3), max_epochs=3).validation_loss == (7, 7, 7)
