@@ -55,8 +55,8 @@ class FlowMatching(nn.Module):
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples."""
-        bias = self.network[-1].bias
-        x = torch.randn(n, self.n_features, device=bias.device, dtype=bias.dtype)
+        weight = next(self.network.parameters())
+        x = torch.randn(n, self.n_features, device=weight.device, dtype=weight.dtype)
         step = 1 / self.steps
         for start in range(self.steps):
             t = torch.full_like(x[:, :1], start * step)

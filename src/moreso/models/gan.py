@@ -19,8 +19,8 @@ class SlowLinear(nn.Linear):
         super().__init__(n_inputs, n_outputs)
         self.pace = pace
         with torch.no_grad():
-            self.weight /= pace
-            self.bias /= pace
+            for each in self.parameters():
+                each.div_(pace)
 
     def forward(self, x: Float[Tensor, "n k"]) -> Float[Tensor, "n d"]:
         """Return the linear map of each row."""

@@ -37,7 +37,8 @@ class LatentModel(nn.Module):
 
     def prior(self) -> Independent:
         """Return p(z)."""
-        zeros = torch.zeros_like(self.encoder[-1].bias[: self.n_latent])
+        weight = next(self.encoder.parameters())
+        zeros = torch.zeros(self.n_latent, device=weight.device, dtype=weight.dtype)
         return gaussian(zeros, torch.ones_like(zeros))
 
     def divergence(self, posterior: Independent) -> Float[Tensor, " n"]:
