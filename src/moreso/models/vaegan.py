@@ -28,7 +28,7 @@ class VAEGAN(VAE):
         ICML 2016, eq. 7-9.
 
     >>> model = VAEGAN(3)
-    >>> model.sample(5).shape, model.log_prob(torch.zeros(2, 3)).shape
+    >>> model.sample(5).shape, model.log_prob(model.sample(2)).shape
     (torch.Size([5, 3]), torch.Size([2]))
     """
 
