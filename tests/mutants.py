@@ -157,7 +157,6 @@ MUTANTS = [
     Mutant("cuts of codes in the middle", "synthesizer/kinds", "norm.ppf(np.cumsum(counts)[:-1] / len(x)).clip", "((z[:-1] + z[1:]) / 2).clip", "columns"),
     Mutant("a spike is no flag", "synthesizer/kinds", "find_spike(x), x", "None, x", "columns"),
     Mutant("nothing is bent", "synthesizer/kinds", "bend = find_bend(rest)", "bend = None", "columns"),
-    Mutant("everything is bent", "synthesizer/shapes", "max(0.1, 2 * math.log(n) / n), None", "-9.0, None", "columns"),
     Mutant("whole numbers out of range", "synthesizer/kinds", "if self.whole or self.bend is not None:", "if self.bend is not None:", "columns"),
     Mutant("rare levels are named alike", "synthesizer/kinds", "group[0] if len(group) == 1 else random.choice(group, rows.sum(), p=counts / counts.sum())", "group[0]", "columns"),
     Mutant("levels scaled apart", "synthesizer/kinds", "(shares * (1 - shares)).sum().sqrt()", "(shares * (1 - shares)).sqrt()", "columns"),

@@ -100,6 +100,8 @@ def test_fit_sample_report(folder: Path, plant: pd.DataFrame) -> None:
 def test_a_plain_model_needs_no_knowledge(folder: Path) -> None:
     assert run("fit", "data.csv", "-o", "plain.model", "--model", "factor", "--max-epochs", "3")[0] == 0
     assert run("sample", "plain.model", "-n", "4", "-o", "out.csv", "--seed", "9")[0] == 0
+    assert run("sample", "plain.model", "-n", "40", "-o", "out.csv", "--where", "flow > 20")[0] == 0
+    assert len(pd.read_csv("out.csv").query("flow > 20")) == 40
 
 
 def test_derive_writes_what_audit_reads(folder: Path) -> None:

@@ -361,6 +361,13 @@ def test_columns_that_need_no_bending_are_only_standardised(plant: pd.DataFrame)
     assert not Columns.fit(plant.assign(x=["a", "b", "c"] * 20)).linear
 
 
+def test_whole_numbers_that_holes_made_floats_stay_whole() -> None:
+    table = everyone(60, age=[float(20 + i % 31) if i % 7 else np.nan for i in range(60)])
+    drawn = quick().fit(table).sample(300)["age"].dropna()
+    assert (drawn == drawn.round()).all()
+    assert drawn.nunique() > 10
+
+
 def test_what_the_training_table_did_not_hold_has_no_likelihood() -> None:
     table = everyone(c=["x", "y", "z"] * 10, d=1)
     fitted = quick(max_epochs=1).fit(table)

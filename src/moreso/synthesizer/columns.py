@@ -13,7 +13,7 @@ from moreso.audit import expand, part_names
 from moreso.relations import Relation
 from moreso.synthesizer import kinds
 from moreso.synthesizer.kinds import Coded, Constant, Levels, Numeric
-from moreso.synthesizer.shapes import Flag
+from moreso.synthesizer.shapes import CODED_ROWS, Flag
 from moreso.synthesizer.storage import Storage, faults
 from moreso.tables import check_table
 
@@ -42,7 +42,10 @@ class Column:
         storage = Storage.of(column)
         x = storage.numbers(column)
         held = ~np.isnan(x)
-        kind = kinds.choose(x[held], levels=storage.form == "levels", whole=storage.whole)
+        present = x[held]
+        # Files of whole numbers with holes are read as floats.
+        whole = storage.whole or (len(present) >= CODED_ROWS and bool((present == present.round()).all()))
+        kind = kinds.choose(present, levels=storage.form == "levels", whole=whole)
         return cls(str(column.name), storage, kind, float(1 - held.mean()))
 
     @property
