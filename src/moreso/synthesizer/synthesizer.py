@@ -260,7 +260,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted synthesizer to one file: safetensors with a JSON header, whole or not at all.
 
-        A module of one's own is saved by its parameters; `load` needs it again. A "gplvm" keeps training rows in its file.
+        A module of one's own is saved by its parameters, and `load` needs it again. A "gplvm" keeps training rows.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
