@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -192,3 +193,18 @@ def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
         "'outlte' is no column of the table. Check the spelling.\n"
         "3 to 100 features can be compared, got 2. Name those that matter.\n"
     )
+
+
+def test_a_killed_fit_is_taken_up_again(folder: Path) -> None:
+    arguments = ("fit", "data.csv", "true.txt", "--model", "factor", "--max-epochs", "900", "-o")
+    process = subprocess.Popen([sys.executable, "-m", "moreso", *arguments, "model"], stderr=subprocess.DEVNULL)
+    while not Path("model.checkpoint").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert Path("model.checkpoint").exists()
+    assert not Path("model").exists()
+    assert run(*arguments, "model")[0] == 0
+    assert run(*arguments, "whole")[0] == 0
+    assert Path("model").read_bytes() == Path("whole").read_bytes()
+    assert not list(folder.glob("*checkpoint*"))

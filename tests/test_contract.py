@@ -101,6 +101,10 @@ def test_weight_0_is_bit_identical_to_no_penalty(build: Callable[[], Any]) -> No
             assert torch.equal(tensor, other.state_dict()[name]), name
 
 
+# What the two that maximise no likelihood, or a rough one, miss of the covariance.
+COVARIANCE = {"GAN": 0.35, "VAEGAN": 0.35, "GPLVM": 0.35}
+
+
 def test_it_learns_a_known_density(build: Callable[[], Any]) -> None:
     model = build()
     fit(model, known_density(800), max_epochs=150, patience=40)
@@ -112,7 +116,8 @@ def test_it_learns_a_known_density(build: Callable[[], Any]) -> None:
             likelihood = model.log_prob(known_density(2000, seed=1)).mean().item()
             assert -ENTROPY - 0.15 < likelihood < -ENTROPY + 0.05
     assert sample.mean(0).abs().max() < 0.15
-    torch.testing.assert_close(torch.cov(sample.T), torch.cov(known_density(100_000).T), atol=0.35, rtol=0)
+    tolerance = COVARIANCE.get(type(model).__name__, 0.2)
+    torch.testing.assert_close(torch.cov(sample.T), torch.cov(known_density(100_000).T), atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"factor"}))

@@ -42,7 +42,11 @@ def fit(
     max_epochs: int,
     seed: int,
 ) -> None:
-    """Train a model on DATA with KNOWLEDGE, and the same model without it to compare."""
+    """Train a model on DATA with KNOWLEDGE, and the same model without it to compare.
+
+    A fit that was killed goes on from OUTPUT.checkpoint when the same command is given again; Ctrl-C keeps the best
+    model so far.
+    """
     faults = Faults()
     faults.attempt(check_writable, output)
     table = faults.attempt(read_table, data)
@@ -58,7 +62,7 @@ def fit(
     assert table is not None
     with misuse(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        synthesizer.set_params(knowledge=known).fit(table).save(output)
+        synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint").save(output)
     console = plain_console()
     for text in synthesizer.left_out_:
         console.print(explain_left_out(text), style="red", markup=False)

@@ -25,6 +25,23 @@ from moreso.tables import check_table
 Model = str | nn.Module | Callable[[int], nn.Module]
 
 
+class _Decoded(nn.Module):
+    """A regularizer of what samples become as columns of the table."""
+
+    def __init__(self, view: Callable[[Tensor], Tensor], regularizer: Regularizer) -> None:
+        super().__init__()
+        self.view, self.regularizer = view, regularizer
+
+    @property
+    def held(self) -> float:
+        """Share of the statements that hold in the last samples."""
+        return self.regularizer.held
+
+    def forward(self, samples: Tensor) -> Tensor:
+        penalty: Tensor = self.regularizer(self.view(samples))
+        return penalty
+
+
 class Synthesizer(BaseEstimator):  # type: ignore[misc]
     """A generative model of a table, trained with or without knowledge, in scikit-learn's conventions.
 
@@ -91,7 +108,9 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.progress = progress
         self.random_state = random_state
 
-    def fit(self, X: pd.DataFrame, y: None = None) -> "Synthesizer":
+    def fit(
+        self, X: pd.DataFrame, y: None = None, *, checkpoint: str | os.PathLike[str] | None = None
+    ) -> "Synthesizer":
         """Train on a table.
 
         Warns of every statement that is left out. What follows from other statements is not trained twice.
@@ -100,6 +119,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             X: at least 4 rows of numbers, truth values, text, categories, dates or spans of time, with or without
                 missing values. Constant and empty columns are kept as they are, and not modelled.
             y: ignored, for scikit-learn's pipelines.
+            checkpoint: a file from which a fit that was killed goes on, to the same bits; gone when the fit has ended.
 
         Raises:
             ValueError: what the table, the knowledge or the settings lack; all faults at once.
@@ -122,10 +142,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             random_state=self.seed_,
             progress=self.progress,
             label="with knowledge" if self.knowledge else "plain model",
+            checkpoint=checkpoint,
         )
         self.plain_: Synthesizer | None = None
         if self.knowledge and self.compare:
-            self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_).fit(X)
+            self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_)
+            self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain")
         return self
 
     def _penalty(self, used: Knowledge, rows: Tensor) -> training.Penalty:
@@ -135,7 +157,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         view = self.columns_.view(used.features)
         expanded = Knowledge(tuple(map(view.expand, used)))
         regularizer = Regularizer(expanded, view.names, data=view(rows), margin=self.margin)
-        return lambda samples: regularizer(view(samples))
+        return _Decoded(view, regularizer)
 
     def _audited(self, X: pd.DataFrame) -> Knowledge | None:
         """Return what is trained: the statements that the rows do not contradict and that do not follow from others."""

@@ -68,7 +68,7 @@ def fit(
     label: str = "fit",
     fabric: Fabric | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 500,
+    checkpoint_every: int = 100,
 ) -> History:
     """Train `model` in place, with early stopping on rows that it does not train on.
 
