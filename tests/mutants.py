@@ -112,6 +112,7 @@ MUTANTS = [
     Mutant("a resumed fit forgets its seeds", "training/checkpoint", "        self.generator.set_state(tensors[\"random.seeds\"])\n", "", "training"),
     Mutant("a resumed fit forgets the best", "training/checkpoint", ", part(\"kept.\")", ", part(\"module.model.\")", "training"),
     Mutant("a regularizer forgets its errors", "regularizer", "self._error = state[2:] if len(state) > 2 else None", "self._error = None", "training"),
+    Mutant("a checkpoint of other statements will do", "training/checkpoint", "for part in (model, penalty)", "for part in (model,)", "training"),
     Mutant("any checkpoint will do", "training/checkpoint", "if header.get(\"purpose\") != self.purpose:", "if False:", "training"),
     Mutant("Ctrl-C keeps the last in place of the best", "training/loop", "        model.load_state_dict(kept)\n", "", "training"),
     Mutant("no checksum", "archive", "if digest != _digest(text, tensors):", "if False:", "archive"),

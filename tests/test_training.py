@@ -159,8 +159,17 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path: Path) -> None:
     code = f"from tests.test_training import killed; killed({str(path)!r}, 70)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, check=False)
     before = path.read_bytes()
-    penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
-    for settings in ({"rows": rows() + 1}, {"draws": 100}):
+    penalty, other, looser = (
+        Regularizer(knowledge, ["a", "b", "c"], data=rows(), margin=margin)
+        for knowledge, margin in ((KNOWLEDGE, 4.0), (Knowledge.parse("a: c > b\nb: a > c"), 4.0), (KNOWLEDGE, 3.0))
+    )
+    for settings in (
+        {"rows": rows() + 1},
+        {"draws": 100},
+        {"penalty": other},
+        {"penalty": looser},
+        {"penalty": None},
+    ):
         arguments = {"rows": rows(), "penalty": penalty, **LONG, **settings}
         with pytest.raises(ValueError, match=r"belongs to a fit of other rows or with other settings\. Delete it"):
             fit(model(), checkpoint=path, **arguments)  # type: ignore[arg-type]

@@ -94,6 +94,11 @@ class Regularizer(nn.Module):
         """Share of the statements whose gap was positive on the last samples; NaN before any."""
         return float("nan") if self._gap is None else float((self._gap > 0).double().mean())
 
+    def extra_repr(self) -> str:
+        """Return the statements and settings, which a checkpoint is known by."""
+        settings = f"margin={self.margin}, studentize={self.studentize}, refresh={self.refresh}"
+        return f"{self.knowledge}\n{settings}, normalize={self.relative.normalize}"
+
     def get_extra_state(self) -> Tensor:
         """Return the shared standard errors and their age, so that a resumed fit goes on to the same bits."""
         error = torch.zeros(0) if self._error is None else self._error

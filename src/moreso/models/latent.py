@@ -1,6 +1,7 @@
 """What models with a latent Gaussian share: x | z ~ a diagonal Gaussian, z ~ N(0, I), and an encoder."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ def gaussian(mean: Tensor, scale: Tensor) -> Independent:
     return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
 
 
-class LatentModel(nn.Module):
+class LatentModel(nn.Module, ABC):
     """Base of models with z ~ N(0, I), x | z ~ `likelihood(z)` and an encoder for q(z | x).
 
     Args:
@@ -45,9 +46,9 @@ class LatentModel(nn.Module):
         """Return KL(q(z | x) || p(z)) of each row."""
         return kl_divergence(posterior, self.prior())
 
+    @abstractmethod
     def likelihood(self, z: Float[Tensor, "*n k"]) -> Independent:
         """Return p(x | z)."""
-        raise NotImplementedError
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples from the prior, decoded and with noise."""

@@ -104,9 +104,11 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def purpose(rows: Tensor, module: nn.Module, settings: tuple[object, ...]) -> str:
-    """Return a digest of what decides a fit: its rows, the shapes and first values of its model, and its settings."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for tensor in (rows, *module.state_dict().values()):
+def purpose(rows: Tensor, model: nn.Module, penalty: object, settings: tuple[object, ...]) -> str:
+    """Return a digest of what decides a fit: rows, settings, and how model and penalty are made and start."""
+    modules = [part for part in (model, penalty) if isinstance(part, nn.Module)]
+    # A module's text holds its settings, and that of a regularizer its statements.
+    digest = hashlib.sha256(repr((settings, penalty is None, modules)).encode())
+    for tensor in (rows, *(value for module in modules for value in module.state_dict().values())):
         digest.update(repr(tuple(tensor.shape)).encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

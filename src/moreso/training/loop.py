@@ -97,7 +97,8 @@ def fit(
         label: the bar's name.
         fabric: device, precision and loggers; by default one CPU. Loggers get 'validation_loss', 'penalty' and 'held',
             the share of statements that hold in samples, after each epoch.
-        checkpoint: a file from which a killed fit goes on; deleted when the fit has ended.
+        checkpoint: a file from which a killed fit goes on; deleted when the fit has ended. That of a fit with other
+            rows, settings, model or penalty is refused; a penalty that is no module cannot be told from another.
         checkpoint_every: steps after which it is written, at the end of an epoch.
 
     Raises:
@@ -116,8 +117,8 @@ def fit(
         torch.manual_seed(random_state)
         seeds = torch.Generator().manual_seed(random_state)
         fabric = fabric or Fabric(accelerator="cpu", devices=1)
-        settings = weight, draws, every, validation, batch_size, learning_rate, random_state, penalty is not None
-        digest = purpose(rows, model, settings) if checkpoint is not None else ""
+        settings = weight, draws, every, validation, batch_size, learning_rate, random_state
+        digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
         train, held_out = _split(rows, validation)
         held_out = fabric.to_device(held_out)
         loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
