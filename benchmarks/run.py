@@ -21,7 +21,7 @@ from benchmarks import peers
 from moreso import Knowledge, Regularizer, Relation
 from moreso.dependence import Dependence
 from moreso.dependence.lowrank import LowRank
-from moreso.models import VAE
+from moreso.models import MODELS, VAE
 
 RESULTS = Path(__file__).parent / "results" / "cpu.jsonl"
 ROUNDS = 7
@@ -250,42 +250,76 @@ def logic(bench: Bench) -> None:
             )
 
 
-AUDIT = """
+HEAD = """
 import pathlib, re, time
 import numpy as np, pandas as pd, torch
 torch.set_num_threads(1)
 import moreso
 random = np.random.default_rng(0)
+"""
+
+AUDIT = """
 common = random.normal(size=1_000_000)
 table = pd.DataFrame({f"f{i}": random.normal(size=1_000_000) + (i % 3) * common for i in range(20)})
 names = list(table.columns)
 knowledge = moreso.Knowledge(tuple(moreso.Relation(*[names[j] for j in random.permutation(20)[:3]]) for _ in range(50)))
-start = time.perf_counter()
+start = time.process_time()
 moreso.audit(table, knowledge)
+"""
+
+FIT = """
+common = random.normal(size=(ROWS, 3))
+table = pd.DataFrame({f"f{i}": common[:, i % 3] * (i % 4) + random.normal(size=ROWS) for i in range(30)})
+knowledge = moreso.Knowledge(tuple(moreso.Relation(f"f{i}", f"f{i + 3}", f"f{i + 4}") for i in range(10)))
+start = time.process_time()
+moreso.Synthesizer("MODEL", knowledge, trust="all", random_state=0).fit(table)
+"""
+
 # Not getrusage, whose peak a process inherits from the one that started it.
+TAIL = """
+seconds = time.process_time() - start
 peak = re.search(r"VmHWM:[^0-9]*([0-9]+)", pathlib.Path("/proc/self/status").read_text())
-print(time.perf_counter() - start, int(peak[1]) / 1e6)
+print(seconds, int(peak[1]) / 1e6)
 """
 
 
-def audit(bench: Bench) -> None:
-    """A million rows, in a process of its own for its peak memory."""
+def alone(bench: Bench, workload: str, contestant: str, script: str, rounds: int = 3) -> None:
+    """Measure a script in processes of its own, for its peak memory."""
     found = []
-    for _ in range(3):
-        run = subprocess.run([sys.executable, "-c", AUDIT], capture_output=True, text=True, check=True)
+    for _ in range(rounds):
+        run = subprocess.run([sys.executable, "-c", HEAD + script + TAIL], capture_output=True, text=True, check=True)
         found.append(tuple(map(float, run.stdout.split())))
     seconds = sorted(each[0] for each in found)
     bench.add(
-        "audit of 10^6 rows x 20 columns x 50 relations",
-        "moreso",
-        seconds=seconds[1],
-        quartiles=[seconds[0], seconds[2]],
+        workload,
+        contestant,
+        seconds=statistics.median(seconds),
+        quartiles=[seconds[0], seconds[-1]],
         peak_gb=max(each[1] for each in found),
-        rounds=3,
+        rounds=rounds,
     )
 
 
-PARTS = {"scalars": scalars, "wide": wide, "own": own, "logic": logic, "audit": audit}
+def audit(bench: Bench) -> None:
+    """A million rows."""
+    alone(bench, "audit of 10^6 rows x 20 columns x 50 relations", "moreso", AUDIT)
+
+
+def fits(bench: Bench) -> None:
+    """All models on a table as people have it, and the two that are meant for long tables on a long one."""
+    for rows, text, models in ((40, "40", list(MODELS)), (100_000, "10^5", ["factor", "vae", "flowmatching"])):
+        for model in models:
+            script = FIT.replace("ROWS", str(rows)).replace("MODEL", model)
+            alone(
+                bench,
+                f"fit of {text} rows x 30 columns with 10 relations, by defaults, and of the plain model",
+                model,
+                script,
+                rounds=3 if rows == 40 else 1,
+            )
+
+
+PARTS = {"scalars": scalars, "wide": wide, "own": own, "logic": logic, "audit": audit, "fits": fits}
 
 
 def main() -> None:

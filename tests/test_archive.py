@@ -25,6 +25,12 @@ def test_a_file_is_read_back(tmp_path: Path) -> None:
         assert tensors[name].dtype == tensor.dtype
 
 
+def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in map(str, range(20)):
+        archive.write(tmp_path / name, {"x": 1}, TENSORS)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+
+
 @given(st.data())
 def test_a_flipped_bit_or_a_cut_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("archive") / "file"
@@ -48,7 +54,7 @@ def test_a_flipped_bit_or_a_cut_is_refused(tmp_path_factory: pytest.TempPathFact
     ids=lambda text: text[:20],
 )
 def test_a_hostile_header_is_refused(text: str, tmp_path: Path) -> None:
-    save_file(TENSORS, tmp_path / "file", {archive.FORMAT: text, "sha256": "0"})
+    save_file(TENSORS, tmp_path / "file", {archive.FORMAT: f"0 {text}"})
     with pytest.raises(ValueError, match="is damaged"):
         archive.read(tmp_path / "file")
 

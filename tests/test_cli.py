@@ -205,6 +205,7 @@ def test_a_killed_fit_is_taken_up_again(folder: Path) -> None:
     assert Path("model.checkpoint").exists()
     assert not Path("model").exists()
     assert run(*arguments, "model")[0] == 0
-    assert run(*arguments, "whole")[0] == 0
+    assert run(*arguments, "whole", "--log", "log")[0] == 0
+    assert Path("log/knowledge/version_0/metrics.csv").exists()
     assert Path("model").read_bytes() == Path("whole").read_bytes()
     assert not list(folder.glob("*checkpoint*"))

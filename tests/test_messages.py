@@ -281,6 +281,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "the model must be one of factor, vae, gan, vaegan, gplvm, flow, flowmatching or a module, got 'vea'.",
     ),
     "trust": (lambda: Synthesizer(trust="some").fit(table()), "'trust' must be 'audit' or 'all', got 'some'."),
+    "device": (
+        lambda: Synthesizer(device="gpu").fit(table()),
+        "the device must be one of auto, cpu, cuda, mps, got 'gpu'.",
+    ),
+    "precision": (
+        lambda: Synthesizer(precision="8").fit(table()),
+        "the precision must be one of 32-true, bf16-mixed, got '8'.",
+    ),
     "contradictory knowledge": (
         lambda: Synthesizer(knowledge=Knowledge.parse("outlet: inlet > ambient > inlet")).fit(table()),
         "contradict each other: they cannot both be true. Drop or turn one.",
@@ -310,7 +318,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "report alone": (
         lambda: report(Synthesizer("factor", KNOWN, max_epochs=1, compare=False).fit(table()), table()),
-        "the model was fitted with compare=False, so there is no plain model.",
+        "the model was fitted with compare=False, or its fit was interrupted, so there is no plain model to compare with.",
     ),
 }
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from moreso import Knowledge, Synthesizer
-from moreso.models import FactorAnalysis
+from moreso.models import MODELS, FactorAnalysis
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 
@@ -132,3 +132,43 @@ def test_what_follows_is_not_trained_twice(plant: pd.DataFrame) -> None:
     texts = ("outlet: inlet > flow > ambient", "outlet: inlet > flow > ambient\noutlet: inlet > ambient")
     one, two = (quick(knowledge=Knowledge.parse(text), trust="all").fit(plant).history_.penalty for text in texts)
     assert one == two
+
+
+def test_a_log_has_a_line_an_epoch_of_both_fits(plant: pd.DataFrame, tmp_path: Path) -> None:
+    fitted = quick(knowledge=KNOWLEDGE).fit(plant, log=tmp_path)
+    assert fitted.plain_ is not None
+    for name, history in {"knowledge": fitted.history_, "plain": fitted.plain_.history_}.items():
+        lines = pd.read_csv(tmp_path / name / "version_0" / "metrics.csv")
+        assert lines["validation_loss"].tolist() == pytest.approx(list(history.validation_loss))
+        assert ("held" in lines) == (name == "knowledge")
+
+
+def test_an_interrupted_fit_is_usable_and_fits_nothing_more(plant: pd.DataFrame, tmp_path: Path) -> None:
+    class Interrupted(FactorAnalysis):
+        def loss(self, x: torch.Tensor) -> torch.Tensor:
+            calls.append(len(x))
+            if len(calls) == 20:
+                raise KeyboardInterrupt
+            return super().loss(x)
+
+    calls: list[int] = []
+    fitted = quick(model=Interrupted, knowledge=KNOWLEDGE).fit(plant)
+    assert fitted.history_.interrupted
+    assert fitted.plain_ is None
+    assert len(calls) == 20
+    fitted.save(tmp_path / "model")
+    loaded = Synthesizer.load(tmp_path / "model", model=FactorAnalysis)
+    pd.testing.assert_frame_equal(loaded.sample(30), fitted.sample(30))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, precision: str, tmp_path: Path) -> None:
+    """On a GPU where there is one; what was trained is on the CPU, and of single precision."""
+    fitted = quick(model=model, knowledge=KNOWLEDGE, device="auto", precision=precision, max_epochs=3).fit(plant)
+    assert {(value.device.type, value.is_floating_point() and value.dtype) for value in fitted.model_.parameters()} == {
+        ("cpu", torch.float32)
+    }
+    assert np.isfinite(fitted.sample(20).to_numpy(dtype=float)).all()
+    fitted.save(tmp_path / "model")
+    pd.testing.assert_frame_equal(Synthesizer.load(tmp_path / "model").sample(20), fitted.sample(20))

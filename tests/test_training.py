@@ -9,13 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.csv_logs import CSVLogger
 from torch import nn
 
 from moreso import Knowledge, Regularizer
 from moreso.models import FactorAnalysis
-from moreso.training import AUTO_RATIO, fit, relative_weight
+from moreso.training import AUTO_RATIO, fit, machine, relative_weight
+from moreso.training.machine import DEVICES
 
 
 def model() -> FactorAnalysis:
@@ -46,6 +45,22 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_fit() -> None:
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert trained.loss(rows()[order[-10:]]).item() == pytest.approx(min(history.validation_loss), rel=1e-5)
+
+
+def test_patience_is_shorter_where_an_epoch_is_many_steps() -> None:
+    class Still(torch.nn.Linear):
+        def loss(self, x: torch.Tensor) -> torch.Tensor:
+            return 0 * self.weight.sum() + 1
+
+        def sample(self, n: int) -> torch.Tensor:
+            return torch.zeros(n, 3)
+
+    with torch.random.fork_rng():
+        still = Still(1, 1)
+    for n, batch_size, patience in ((40, 10, 200), (40, 2, 134), (400, 1, 10)):
+        history = fit(still, rows(n), batch_size=batch_size, max_epochs=300)
+        assert history.best_epoch == 0
+        assert history.epochs == patience + 1
 
 
 def test_validation_rows_are_not_trained_on() -> None:
@@ -196,11 +211,43 @@ def test_an_interrupted_fit_leaves_the_best_model() -> None:
 
 
 def test_loggers_get_a_line_an_epoch(tmp_path: Path) -> None:
-    fabric = Fabric(accelerator="cpu", devices=1, loggers=CSVLogger(tmp_path, "log"))
     penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
-    history = fit(model(), rows(), penalty=penalty, max_epochs=12, fabric=fabric)
-    lines = pd.read_csv(next(tmp_path.rglob("metrics.csv")))
+    history = fit(model(), rows(), penalty=penalty, max_epochs=12, fabric=machine(log=tmp_path, name="here"))
+    lines = pd.read_csv(tmp_path / "here" / "version_0" / "metrics.csv")
     assert lines.step.tolist() == list(range(1, 13))
     assert lines.validation_loss.tolist() == pytest.approx(list(history.validation_loss))
     assert lines.penalty.tolist() == pytest.approx(list(history.penalty))
     assert set(lines.held) <= {0.0, 0.5, 1.0}
+
+
+def test_half_precision_reaches_losses_and_samples_and_no_parameter() -> None:
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 3)
+
+        def loss(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.layer(x)
+            seen.append(("loss", y.dtype))
+            return (y - x).square().mean()
+
+        def sample(self, n: int) -> torch.Tensor:
+            y = self.layer(torch.randn(n, 3))
+            seen.append(("sample", y.dtype))
+            return y
+
+    seen: list[tuple[str, torch.dtype]] = []
+    with torch.random.fork_rng():
+        trained = Linear()
+    penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
+    fit(trained, rows(), penalty=penalty, max_epochs=3, fabric=machine(precision="bf16-mixed"))
+    assert set(seen) == {("loss", torch.bfloat16), ("sample", torch.bfloat16)}
+    assert {value.dtype for value in trained.state_dict().values()} == {torch.float32}
+
+
+def test_what_is_wrong_with_a_machine_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", lambda: False)
+    with pytest.raises(ValueError, match=r"(?s)'cuda' is not available here.*32-true, bf16-mixed, got '8'"):
+        machine("cuda", "8")
+    with pytest.raises(ValueError, match="the device must be one of auto, cpu, cuda, mps, got 'gpu'"):
+        machine("gpu")

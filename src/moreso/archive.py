@@ -29,7 +29,8 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
     text = json.dumps({"format": FORMAT, "version": VERSION, **header})
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as scratch:
-        save_file(whole, scratch, {FORMAT: text, "sha256": _digest(text, whole)})
+        # One entry: safetensors writes several in random order, and the same fit must give the same bytes.
+        save_file(whole, scratch, {FORMAT: f"{_digest(text, whole)} {text}"})
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -42,8 +43,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.
         with open(path, "rb"):  # for the reason: safetensors' own error lacks it
             pass
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            text, digest = metadata[FORMAT], metadata["sha256"]
+            digest, text = (file.metadata() or {})[FORMAT].split(" ", 1)
             header = json.loads(text)
             version = int(header["version"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)

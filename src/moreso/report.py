@@ -197,7 +197,8 @@ def report(
         plain = getattr(fit, "plain_", None)
         if plain is None:
             raise ValueError(
-                "the model was fitted with compare=False, so there is no plain model. Fit with compare=True."
+                "the model was fitted with compare=False, or its fit was interrupted, so there is no plain model to "
+                "compare with. Fit with compare=True."
             )
         if fit.has_likelihood:
             scores.append((plain.score_samples(table), fit.score_samples(table)))

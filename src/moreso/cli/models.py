@@ -31,6 +31,13 @@ from moreso.tables import check_suffix, read_table, write_table
     help="'audit' leaves statements out that DATA contradict; 'all' obeys every one.",
 )
 @click.option("--max-epochs", type=int, default=defaults(Synthesizer)["max_epochs"], show_default=True)
+@click.option(
+    "--device", default=defaults(Synthesizer)["device"], show_default=True, help="Where to train: cpu, cuda, mps, auto."
+)
+@click.option(
+    "--precision", default=defaults(Synthesizer)["precision"], show_default=True, help="'32-true' or 'bf16-mixed'."
+)
+@click.option("--log", type=FILE, help="A folder for loss, penalty and share of statements held of each epoch, as CSV.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
 def fit(
     data: Path,
@@ -40,6 +47,9 @@ def fit(
     weight: str,
     trust: str,
     max_epochs: int,
+    device: str,
+    precision: str,
+    log: Path | None,
     seed: int,
 ) -> None:
     """Train a model on DATA with KNOWLEDGE, and the same model without it to compare.
@@ -53,7 +63,14 @@ def fit(
     known = None if knowledge is None else faults.knowledge(knowledge, table)
     number = faults.attempt(_weight, weight)
     synthesizer = Synthesizer(
-        model, weight=number or 0.0, trust=trust, max_epochs=max_epochs, progress=True, random_state=seed
+        model,
+        weight=number or 0.0,
+        trust=trust,
+        max_epochs=max_epochs,
+        progress=True,
+        device=device,
+        precision=precision,
+        random_state=seed,
     )
     # Names that are no columns have been told already.
     readable = known if known is None or table is None else known.restrict(map(str, table.columns))
@@ -62,11 +79,13 @@ def fit(
     assert table is not None
     with misuse(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint").save(output)
+        synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint", log=log).save(output)
     console = plain_console()
     for text in synthesizer.left_out_:
         console.print(explain_left_out(text), style="red", markup=False)
     history = synthesizer.history_
+    if known and synthesizer.plain_ is None:
+        console.print("interrupted: the plain model was not fitted, so 'moreso report' has none to compare with.")
     console.print(f"wrote {output}: {model}, best epoch {history.best_epoch + 1} of {history.epochs}.")
 
 

@@ -62,6 +62,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
             knowledge changed.
         progress: show a bar while fitting.
+        device: where to train: "cpu", "cuda", "mps" or "auto"; the trained model is on the CPU.
+        precision: to train in: "32-true" or "bf16-mixed".
         random_state: seed of everything; None draws one and keeps it as `seed_`.
 
     Attributes:
@@ -95,6 +97,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         trust: str = "audit",
         compare: bool = True,
         progress: bool = False,
+        device: str = "cpu",
+        precision: str = "32-true",
         random_state: int | None = None,
     ) -> None:
         self.model = model
@@ -106,20 +110,29 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.trust = trust
         self.compare = compare
         self.progress = progress
+        self.device = device
+        self.precision = precision
         self.random_state = random_state
 
     def fit(
-        self, X: pd.DataFrame, y: None = None, *, checkpoint: str | os.PathLike[str] | None = None
+        self,
+        X: pd.DataFrame,
+        y: None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        log: str | os.PathLike[str] | None = None,
     ) -> "Synthesizer":
         """Train on a table.
 
-        Warns of every statement that is left out. What follows from other statements is not trained twice.
+        Warns of every statement that is left out. What follows from other statements is not trained twice. Ctrl-C ends
+        the training and keeps the best model so far; a plain model that was still to come is then not fitted.
 
         Args:
             X: at least 4 rows of numbers, truth values, text, categories, dates or spans of time, with or without
                 missing values. Constant and empty columns are kept as they are, and not modelled.
             y: ignored, for scikit-learn's pipelines.
             checkpoint: a file from which a fit that was killed goes on, to the same bits; gone when the fit has ended.
+            log: a folder for loss, penalty and share of statements held of each epoch, as CSV; see `training.machine`.
 
         Raises:
             ValueError: what the table, the knowledge or the settings lack; all faults at once.
@@ -142,12 +155,16 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             random_state=self.seed_,
             progress=self.progress,
             label="with knowledge" if self.knowledge else "plain model",
+            fabric=training.machine(
+                self.device, self.precision, log=log, name="knowledge" if self.knowledge else "plain"
+            ),
             checkpoint=checkpoint,
         )
+        self.model_.cpu()
         self.plain_: Synthesizer | None = None
-        if self.knowledge and self.compare:
+        if self.knowledge and self.compare and not self.history_.interrupted:
             self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_)
-            self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain")
+            self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain", log=log)
         return self
 
     def _penalty(self, used: Knowledge, rows: Tensor) -> training.Penalty:
@@ -194,6 +211,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
                 faults += [line for line in str(error).splitlines() if line not in faults]
         if self.knowledge:
             faults += [explain_contradiction(circle) for circle in self.knowledge.contradictions()]
+        faults += training.machine_faults(self.device, self.precision)
         if self.trust not in ("audit", "all"):
             faults.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
         if isinstance(self.model, str) and self.model not in MODELS:

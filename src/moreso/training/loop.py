@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from moreso.models import GenerativeModel, HasValidationLoss
 from moreso.training.checkpoint import Checkpoint, State, purpose
+from moreso.training.machine import machine
 
 Penalty = Callable[[Tensor], Tensor]
 """From samples that carry gradients to a scalar; 0 where nothing is to be pushed."""
@@ -29,6 +30,10 @@ AUTO_RATIO = 0.3
 
 VALIDATION_DRAWS = 512
 """Few validation rows are repeated to about this many, so that a stochastic loss does not decide by its noise."""
+
+
+PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
+"""An epoch of a long table is many steps: patience ends after so many steps, but not before so many epochs."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,13 @@ def fit(
         validation: share of the rows, at least one row.
         batch_size: rows a step; a larger batch than there are rows is one step an epoch.
         max_epochs: after which training stops anyway.
-        patience: epochs without improvement after which it stops.
+        patience: epochs without improvement after which it stops; on long tables fewer, see `PATIENT_STEPS`.
         learning_rate: of Adam.
         random_state: seed of the split, the order of the rows, the model's noise and the penalty's draws.
         progress: show a bar with loss and penalty.
         label: the bar's name.
-        fabric: device, precision and loggers; by default one CPU. Loggers get 'validation_loss', 'penalty' and 'held',
-            the share of statements that hold in samples, after each epoch.
+        fabric: device, precision and loggers, as `machine` makes them; by default one CPU. Loggers get
+            'validation_loss', 'penalty' and 'held', the share of statements that hold in samples, after each epoch.
         checkpoint: a file from which a killed fit goes on; deleted when the fit has ended. That of a fit with other
             rows, settings, model or penalty is refused; a penalty that is no module cannot be told from another.
         checkpoint_every: steps after which it is written, at the end of an epoch.
@@ -116,12 +121,14 @@ def fit(
     with torch.random.fork_rng(), _bar(progress) as bar:
         torch.manual_seed(random_state)
         seeds = torch.Generator().manual_seed(random_state)
-        fabric = fabric or Fabric(accelerator="cpu", devices=1)
-        settings = weight, draws, every, validation, batch_size, learning_rate, random_state
+        fabric = fabric or machine()
+        where = str(fabric.device), fabric.strategy.precision.precision
+        settings = weight, draws, every, validation, batch_size, learning_rate, random_state, where
         digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
         train, held_out = _split(rows, validation)
         held_out = fabric.to_device(held_out)
         loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
+        patience = min(patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / len(loader))))
         module: Any
         module, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=learning_rate))
         module.mark_forward_method("loss")
@@ -131,7 +138,7 @@ def fit(
             modules["penalty"] = penalty.to(fabric.device)
 
         pushing = None if weight == 0 else penalty
-        push = None if pushing is None else partial(_push, module, pushing, weight, draws, seeds)
+        push = None if pushing is None else partial(_push, module, pushing, weight, draws, seeds, fabric.autocast)
         rounds = _Rounds(
             fabric, module, optimizer, loader, held_out, push, every, lambda: getattr(pushing, "held", math.nan)
         )
@@ -180,12 +187,15 @@ class _Rounds:
         self.module.train()
         for (batch,) in self.loader:
             self.optimizer.zero_grad()
-            self.fabric.backward(self.module.loss(batch))
+            with self.fabric.autocast():
+                loss = self.module.loss(batch)
+            self.fabric.backward(loss)
             if self.push is not None and state.step % self.every == 0:
                 state.pushed = self.push(state.step)
             self.optimizer.step()
             state.step += 1
-        state.losses.append(_evaluate(self.module, self.held_out))
+        with self.fabric.autocast():
+            state.losses.append(_evaluate(self.module, self.held_out))
         if self.push is None:
             return {"validation_loss": state.losses[-1]}
         state.penalties.append(state.pushed)
@@ -205,13 +215,23 @@ def check_weight(weight: float | str) -> None:
         raise ValueError(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
 
 
-def _push(model: Any, penalty: Penalty, weight: float | str, draws: int, seeds: torch.Generator, step: int) -> float:
+def _push(
+    model: Any,
+    penalty: Penalty,
+    weight: float | str,
+    draws: int,
+    seeds: torch.Generator,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    step: int,
+) -> float:
     """Add the penalty's gradient to the gradients that the loss has left, and return the penalty."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=seeds)))
         try:
-            value = penalty(model.sample(draws))
+            with autocast():
+                samples = model.sample(draws)
+            value = penalty(samples)
         except ValueError as error:
             raise ValueError(f"step {step}: {error}") from error
     if value.item() == 0:
