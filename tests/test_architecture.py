@@ -25,8 +25,21 @@ ARROWS: dict[str, set[str]] = {
     "archive": {"files"},
     "synthesizer": {"archive", "audit", "models", "regularizer", "relations", "tables", "training"},
     "report": {"audit", "files", "synthesizer"},
+    "worth": {"relations", "synthesizer"},
     "demo": {"audit", "relations", "report", "synthesizer", "tables"},
-    "cli": {"ask", "audit", "demo", "derive", "files", "models", "relations", "report", "synthesizer", "tables"},
+    "cli": {
+        "ask",
+        "audit",
+        "demo",
+        "derive",
+        "files",
+        "models",
+        "relations",
+        "report",
+        "synthesizer",
+        "tables",
+        "worth",
+    },
 }
 
 

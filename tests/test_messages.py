@@ -27,6 +27,7 @@ from moreso import (
     hsic,
     relative_test,
     report,
+    worth,
 )
 from moreso.cli import main
 from moreso.dependence import Dependence
@@ -292,6 +293,16 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "contradictory knowledge": (
         lambda: Synthesizer(knowledge=Knowledge.parse("outlet: inlet > ambient > inlet")).fit(table()),
         "contradict each other: they cannot both be true. Drop or turn one.",
+    ),
+    "worth of nothing": (
+        lambda: worth(Synthesizer("factor"), table()),
+        "the synthesizer has no knowledge, so there is nothing to weigh. Give it knowledge.",
+    ),
+    "worth splits": (
+        lambda: worth(Synthesizer("vea", KNOWN), table(), splits=1, budget=1),
+        "'splits' must be at least 2, got 1. An interval needs several.\n"
+        "'budget' must be at least 2 fits a split, 2, got 1. Raise it.\n"
+        "the model must be one of factor, vae, gan, vaegan, gplvm, flow, flowmatching or a module, got 'vea'.",
     ),
     "ask holes": (
         lambda: ask(table(inlet=[1.0, 2.0, 3.0] + [np.nan] * 7)),

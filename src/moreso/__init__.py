@@ -11,6 +11,7 @@ from moreso.relations import Knowledge, KnowledgeError, Relation
 from moreso.relative import relative_test
 from moreso.report import Report, report
 from moreso.synthesizer import Synthesizer
+from moreso.worth import Worth, worth
 
 __version__ = version("moreso")
 
@@ -23,10 +24,12 @@ __all__ = [
     "Report",
     "Synthesizer",
     "Verdict",
+    "Worth",
     "ask",
     "audit",
     "derive",
     "hsic",
     "relative_test",
     "report",
+    "worth",
 ]

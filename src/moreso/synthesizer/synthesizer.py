@@ -11,35 +11,17 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
 from moreso import training
-from moreso.audit import Verdict, audit, explain_left_out
+from moreso.audit import explain_left_out
 from moreso.models import MODELS, HasDensity
-from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge, explain_contradiction
-from moreso.synthesizer import conditions, saving
+from moreso.synthesizer import conditions, knowing, saving
 from moreso.synthesizer.columns import Columns, table_faults
 from moreso.tables import check_table
 
 Model = str | nn.Module | Callable[[int], nn.Module]
-
-
-class _Decoded(nn.Module):
-    """A regularizer of what samples become as columns of the table."""
-
-    def __init__(self, view: Callable[[Tensor], Tensor], regularizer: Regularizer) -> None:
-        super().__init__()
-        self.view, self.regularizer = view, regularizer
-
-    @property
-    def held(self) -> float:
-        """Share of the statements that hold in the last samples."""
-        return self.regularizer.held
-
-    def forward(self, samples: Tensor) -> Tensor:
-        penalty: Tensor = self.regularizer(self.view(samples))
-        return penalty
 
 
 class Synthesizer(BaseEstimator):  # type: ignore[misc]
@@ -55,6 +37,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             which is the table's own for whole tables of numbers.
         knowledge: the statements; none gives the plain model.
         weight: of the regularizer; "auto" needs no tuning, see `moreso.training.fit`.
+        ratio: of the regularizer's gradient to the loss's, where the weight is "auto".
         margin: of the regularizer, in standard errors of the gap.
         validation: share of the rows that decide when to stop.
         max_epochs: after which training stops anyway.
@@ -91,6 +74,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         knowledge: Knowledge | None = None,
         *,
         weight: float | str = "auto",
+        ratio: float = training.AUTO_RATIO,
         margin: float = 4.0,
         validation: float = 0.25,
         max_epochs: int = 3000,
@@ -104,6 +88,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.model = model
         self.knowledge = knowledge
         self.weight = weight
+        self.ratio = ratio
         self.margin = margin
         self.validation = validation
         self.max_epochs = max_epochs
@@ -143,13 +128,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.columns_ = Columns.fit(X)
         rows = torch.as_tensor(self.columns_.encode(X), dtype=torch.float32)
         self.model_: Any = self._build(self.columns_.width)
-        used = self._audited(X)
-        penalty = self._penalty(used, rows) if used else None
+        used, self.left_out_ = knowing.trusted(X, self.knowledge or Knowledge(()), self.trust)
+        for text in self.left_out_:
+            warnings.warn(explain_left_out(text), stacklevel=2)
         self.history_ = training.fit(
             self.model_,
             rows,
-            penalty=penalty,
+            penalty=knowing.penalty(self.columns_, used, rows, self.margin) if used else None,
             weight=self.weight,
+            ratio=self.ratio,
             validation=self.validation,
             max_epochs=self.max_epochs,
             random_state=self.seed_,
@@ -166,30 +153,6 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_)
             self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain", log=log)
         return self
-
-    def _penalty(self, used: Knowledge, rows: Tensor) -> training.Penalty:
-        """Return the regularizer of the model's samples: on the decoded columns, or at once where these are linear."""
-        if self.columns_.linear:
-            return Regularizer(used, self.columns_.modelled, data=rows, margin=self.margin)
-        view = self.columns_.view(used.features)
-        expanded = Knowledge(tuple(map(view.expand, used)))
-        regularizer = Regularizer(expanded, view.names, data=view(rows), margin=self.margin)
-        return _Decoded(view, regularizer)
-
-    def _audited(self, X: pd.DataFrame) -> Knowledge | None:
-        """Return what is trained: the statements that the rows do not contradict and that do not follow from others."""
-        self.left_out_: tuple[str, ...] = ()
-        if not self.knowledge:
-            return None
-        kept = list(self.knowledge)
-        if self.trust == "audit":
-            found = audit(X, self.knowledge)
-            against = [finding.verdict is Verdict.CONTRADICTED for finding in found]
-            kept = [relation for relation, out in zip(self.knowledge, against, strict=True) if not out]
-            self.left_out_ = tuple(finding.relation for finding, out in zip(found, against, strict=True) if out)
-        for text in self.left_out_:
-            warnings.warn(explain_left_out(text), stacklevel=3)
-        return Knowledge(tuple(kept)).reduction()
 
     def check(self, X: pd.DataFrame | None = None) -> None:
         """Raise what `fit` would raise before it trains: faults of the settings, and of a table where one is given."""

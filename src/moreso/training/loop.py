@@ -26,7 +26,7 @@ Penalty = Callable[[Tensor], Tensor]
 """From samples that carry gradients to a scalar; 0 where nothing is to be pushed."""
 
 AUTO_RATIO = 0.3
-"""weight="auto" scales the penalty's gradient to at most this share of the loss's."""
+"""weight="auto" makes the penalty's gradient this share of the loss's."""
 
 VALIDATION_DRAWS = 512
 """Few validation rows are repeated to about this many, so that a stochastic loss does not decide by its noise."""
@@ -61,6 +61,7 @@ def fit(
     *,
     penalty: Penalty | None = None,
     weight: float | str = "auto",
+    ratio: float = AUTO_RATIO,
     draws: int = 256,
     every: int = 1,
     validation: float = 0.25,
@@ -88,8 +89,9 @@ def fit(
         model: a `GenerativeModel`.
         rows: the training rows, standardised; the last share `validation` of a random order decides when to stop.
         penalty: a scalar on samples, usually a `moreso.Regularizer`.
-        weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `AUTO_RATIO` as long as the loss's, on
+        weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `ratio` times as long as the loss's, on
             the parameters that samples depend on.
+        ratio: of the two lengths.
         draws: samples for the penalty, each time.
         every: steps from one push of the penalty to the next.
         validation: share of the rows, at least one row.
@@ -123,7 +125,7 @@ def fit(
         seeds = torch.Generator().manual_seed(random_state)
         fabric = fabric or machine()
         where = str(fabric.device), fabric.strategy.precision.precision
-        settings = weight, draws, every, validation, batch_size, learning_rate, random_state, where
+        settings = weight, ratio, draws, every, validation, batch_size, learning_rate, random_state, where
         digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
         train, held_out = _split(rows, validation)
         held_out = fabric.to_device(held_out)
@@ -138,7 +140,9 @@ def fit(
             modules["penalty"] = penalty.to(fabric.device)
 
         pushing = None if weight == 0 else penalty
-        push = None if pushing is None else partial(_push, module, pushing, weight, draws, seeds, fabric.autocast)
+        push = (
+            None if pushing is None else partial(_push, module, pushing, weight, ratio, draws, seeds, fabric.autocast)
+        )
         rounds = _Rounds(
             fabric, module, optimizer, loader, held_out, push, every, lambda: getattr(pushing, "held", math.nan)
         )
@@ -219,6 +223,7 @@ def _push(
     model: Any,
     penalty: Penalty,
     weight: float | str,
+    ratio: float,
     draws: int,
     seeds: torch.Generator,
     autocast: Callable[[], AbstractContextManager[Any]],
@@ -238,7 +243,7 @@ def _push(
         return 0.0
     found = torch.autograd.grad(value, parameters, allow_unused=True)
     pushed = [(parameter, grad) for parameter, grad in zip(parameters, found, strict=True) if grad is not None]
-    scale = weight if isinstance(weight, int | float) else relative_weight(pushed)
+    scale = weight if isinstance(weight, int | float) else relative_weight(pushed, ratio=ratio)
     for parameter, grad in pushed:
         parameter.grad = scale * grad if parameter.grad is None else parameter.grad + scale * grad
     return value.item()

@@ -1,0 +1,52 @@
+"""What of the knowledge is trained, and how samples of a table's model feel it."""
+
+from collections.abc import Callable
+
+import pandas as pd
+from torch import Tensor, nn
+
+from moreso.audit import Verdict, audit
+from moreso.regularizer import Regularizer
+from moreso.relations import Knowledge
+from moreso.synthesizer.columns import Columns
+
+
+class _Decoded(nn.Module):
+    """A regularizer of what samples become as columns of the table."""
+
+    def __init__(self, view: Callable[[Tensor], Tensor], regularizer: Regularizer) -> None:
+        super().__init__()
+        self.view, self.regularizer = view, regularizer
+
+    @property
+    def held(self) -> float:
+        """Share of the statements that hold in the last samples."""
+        return self.regularizer.held
+
+    def forward(self, samples: Tensor) -> Tensor:
+        penalty: Tensor = self.regularizer(self.view(samples))
+        return penalty
+
+
+def penalty(columns: Columns, knowledge: Knowledge, rows: Tensor, margin: float) -> Regularizer | _Decoded:
+    """Return the regularizer of the model's samples: on the decoded columns, or at once where these are linear."""
+    if columns.linear:
+        return Regularizer(knowledge, columns.modelled, data=rows, margin=margin)
+    view = columns.view(knowledge.features)
+    expanded = Knowledge(tuple(map(view.expand, knowledge)))
+    return _Decoded(view, Regularizer(expanded, view.names, data=view(rows), margin=margin))
+
+
+def trusted(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> tuple[Knowledge, tuple[str, ...]]:
+    """Return what is trained, and the statements that are left out since the rows contradict them.
+
+    What follows from other statements is not trained either.
+    """
+    kept = list(knowledge)
+    left_out: list[str] = []
+    if knowledge and trust == "audit":
+        found = audit(table, knowledge)
+        against = [finding.verdict is Verdict.CONTRADICTED for finding in found]
+        kept = [relation for relation, out in zip(knowledge, against, strict=True) if not out]
+        left_out = [finding.relation for finding, out in zip(found, against, strict=True) if out]
+    return Knowledge(tuple(kept)).reduction(), tuple(left_out)

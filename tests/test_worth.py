@@ -1,0 +1,93 @@
+"""What knowledge is worth, on rows whose law is known."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from moreso import Knowledge, Synthesizer, worth
+from moreso.cli import main
+from moreso.worth import Gain, _extra_rows
+
+KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient @ 0.9  # same pipe\nflow: inlet > ambient")
+
+
+def quick(**settings: object) -> Synthesizer:
+    return Synthesizer(**{"model": "factor", "knowledge": KNOWLEDGE, "max_epochs": 15, **settings})  # type: ignore[arg-type]
+
+
+def test_the_interval_is_the_corrected_one() -> None:
+    found = Gain.of([1.0, 2.0, 3.0, 4.0], 0.25)
+    # t(3) = 3.1824; variance 5 / 3 times 1 / 4 + 1 / 4.
+    reach = 3.18245 * math.sqrt(5 / 3 / 2)
+    assert (found.mean, found.low, found.high) == pytest.approx((2.5, 2.5 - reach, 2.5 + reach), rel=1e-5)
+
+
+def test_the_interval_covers_the_mean_of_overlapping_splits() -> None:
+    """The score is a mean over training rows that splits share, plus one over test rows; the truth is 0."""
+    random, covered, naive = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        rows = random.normal(size=50)
+        differences = []
+        for _ in range(10):
+            order = random.permutation(50)
+            differences.append(rows[order[:40]].mean() + rows[order[40:]].mean())
+        found, uncorrected = Gain.of(differences, 0.25), Gain.of(differences, 0.0)
+        covered += found.low <= 0 <= found.high
+        naive += uncorrected.low <= 0 <= uncorrected.high
+    assert naive < 0.85 * 400
+    assert covered > naive + 20
+
+
+@pytest.mark.parametrize("fall", [3.0, 40.0])
+def test_extra_rows_are_read_off_the_learning_curve(fall: float) -> None:
+    curve = {share: 7 - fall / round(share * 80) for share in (1.0, 0.75, 0.5)}
+    found = _extra_rows(curve, 80, (7 - fall / 100) - curve[1.0])
+    assert found == pytest.approx(20)
+    assert _extra_rows(curve, 80, fall) == math.inf
+    assert _extra_rows(curve, 80, -1.0) == 0
+    assert math.isnan(_extra_rows({1.0: 1.0, 0.5: 2.0}, 80, 0.1))
+
+
+def test_the_budget_is_kept_and_what_it_buys_comes_in_order(plant: pd.DataFrame) -> None:
+    # splits, budget -> fits: 2 a split, then the learning curve, then every statement in as many splits as are left.
+    for splits, budget, fits, told in ((2, 4, 4, 0), (2, 7, 6, 0), (2, 8, 8, 0), (2, 11, 8, 0), (2, 12, 12, 2)):
+        found = worth(quick(), plant, splits=splits, budget=budget)
+        assert (found.fits, len(found.statements)) == (fits, told), budget
+        assert found.rows == 48
+        assert len(found.gain.splits) == splits
+    assert list(found.statements) == ["outlet: inlet > ambient", "flow: inlet > ambient"]
+    assert len(found.statements["flow: inlet > ambient"].splits) == 2
+    assert "The statements change" in str(found)
+
+
+def test_without_a_weight_nothing_is_worth_anything(plant: pd.DataFrame) -> None:
+    found = worth(quick(weight=0), plant, splits=2, budget=12)
+    assert found.gain == Gain(0, 0, 0, (0, 0))
+    assert {gain.mean for gain in found.statements.values()} == {0}
+    assert found.extra_rows == 0
+
+
+def test_a_statement_that_changes_the_model_carries_the_gain(plant: pd.DataFrame) -> None:
+    """One statement alone: what all gain over all but this one is the whole gain."""
+    found = worth(
+        quick(knowledge=Knowledge.parse("outlet: inlet > ambient"), max_epochs=60), plant, splits=3, budget=20
+    )
+    assert found.gain.mean != 0
+    assert found.statements["outlet: inlet > ambient"] == found.gain
+
+
+def test_the_command(plant: pd.DataFrame, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    plant.to_csv("data.csv", index=False)
+    with open("known.txt", "w", encoding="utf-8") as file:
+        file.write("outlet: inlet > ambient")
+    arguments = ["worth", "data.csv", "known.txt", "--model", "factor", "--splits", "2", "--budget", "6"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "nats" in result.output
+    result = CliRunner().invoke(main, [*arguments, "--json"])
+    assert json.loads(result.output)["rows"] == 48
