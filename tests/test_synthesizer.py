@@ -9,8 +9,11 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from moreso import Knowledge, Synthesizer
+from moreso import Knowledge, Synthesizer, report
 from moreso.models import MODELS, FactorAnalysis
+from moreso.synthesizer import knowing
+from moreso.synthesizer.knowing import harmed
+from moreso.training import split
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 
@@ -172,3 +175,51 @@ def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, 
     assert np.isfinite(fitted.sample(20).to_numpy(dtype=float)).all()
     fitted.save(tmp_path / "model")
     pd.testing.assert_frame_equal(Synthesizer.load(tmp_path / "model").sample(20), fitted.sample(20))
+
+
+def test_a_model_that_knowledge_harms_gives_way_to_the_plain_one(
+    plant: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helped = quick(knowledge=KNOWLEDGE).fit(plant)
+    assert not helped.harm_
+    assert helped.plain_ is not None
+    assert not helped.sample(20).equals(helped.plain_.sample(20))
+    monkeypatch.setattr(knowing, "HARM", 1.1)  # any change is harm
+    assert not quick(knowledge=KNOWLEDGE, trust="all").fit(plant).harm_
+    with pytest.warns(UserWarning, match=r"made the model worse by .* nats a row on the 15 rows .* model was kept"):
+        fitted = quick(knowledge=KNOWLEDGE).fit(plant)
+    assert fitted.plain_ is not None
+    pd.testing.assert_frame_equal(fitted.sample(20), fitted.plain_.sample(20))
+    fitted.save(tmp_path / "model")
+    assert Synthesizer.load(tmp_path / "model").harm_ == fitted.harm_
+    assert any("made the model worse" in line for line in report(fitted, plant, draws=200).summary)
+
+
+def test_harm_is_judged_on_the_rows_that_decide_when_to_stop(
+    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(plain: np.ndarray, informed: np.ndarray) -> bool:
+        seen.append(plain)
+        return False
+
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(knowing, "harmed", judge)
+    fitted = quick(knowledge=KNOWLEDGE).fit(plant)
+    assert fitted.plain_ is not None
+    # For the factor model the validation loss is the mean of minus the log-likelihood, but for the change of units.
+    _, stops = split(len(plant), fitted.validation, fitted.seed_)
+    slope = fitted.columns_.log_slope(fitted.columns_.encode(plant.iloc[stops.numpy()]))
+    loss = slope.mean() - seen[0].mean()
+    assert loss == pytest.approx(min(fitted.plain_.history_.validation_loss), rel=1e-4)
+
+
+def test_harm_is_told_from_chance() -> None:
+    random = np.random.default_rng(0)
+    plain = random.normal(size=(2000, 10))
+    noise = random.normal(size=(2000, 10))
+    found = np.mean([harmed(one, one + other) for one, other in zip(plain, noise, strict=True)])
+    assert 0.003 < found < 0.02
+    assert np.mean([harmed(one, one + other - 2) for one, other in zip(plain, noise, strict=True)]) > 0.9
+    assert not any(harmed(one, one + other + 2) for one, other in zip(plain, noise, strict=True))
+    assert not harmed(plain[0], plain[0])
+    assert harmed(plain[0], plain[0] - np.inf)

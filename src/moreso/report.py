@@ -92,6 +92,7 @@ class Report:
         rows: data rows per fit.
         statements: one row a relation.
         left_out: statements that a fit did not train, since its rows contradict them.
+        harm: why a fit kept the plain model, a sentence each.
         likelihood: None where the model has no density.
     """
 
@@ -100,6 +101,7 @@ class Report:
     rows: int
     statements: tuple[Row, ...]
     left_out: tuple[str, ...]
+    harm: tuple[str, ...]
     likelihood: Likelihood | None
 
     def to_frame(self) -> pd.DataFrame:
@@ -131,6 +133,7 @@ class Report:
             f"and {held[1]:.3g} with it{mean}."
         ]
         lines += [explain_left_out(text) for text in self.left_out]
+        lines += [f"{text[0].upper()}{text[1:]}" for text in dict.fromkeys(self.harm)]
         if self.likelihood is None:
             lines.append("This model has no density, so rows have no likelihood under it.")
         else:
@@ -213,6 +216,7 @@ def report(
         rows=len(tables[0]),
         statements=tuple(_row(index, audits) for index in range(len(audits[0][0]))),
         left_out=tuple(dict.fromkeys(text for fit in fits for text in fit.left_out_)),
+        harm=tuple(fit.harm_ for fit in fits if fit.harm_),
         likelihood=_likelihood(scores) if scores else None,
     )
 

@@ -29,7 +29,7 @@ from moreso.worth import worth as run_worth
     type=click.Choice(["audit", "all"]),
     default=defaults(Synthesizer)["trust"],
     show_default=True,
-    help="'audit' leaves statements out that DATA contradict; 'all' obeys every one.",
+    help="'audit' leaves out what DATA contradict, and all that does clear harm; 'all' obeys every statement.",
 )
 @click.option("--max-epochs", type=int, default=defaults(Synthesizer)["max_epochs"], show_default=True)
 @click.option(
@@ -84,6 +84,8 @@ def fit(
     console = plain_console()
     for text in synthesizer.left_out_:
         console.print(explain_left_out(text), style="red", markup=False)
+    if synthesizer.harm_:
+        console.print(synthesizer.harm_, style="red", markup=False)
     history = synthesizer.history_
     if known and synthesizer.plain_ is None:
         console.print("interrupted: the plain model was not fitted, so 'moreso report' has none to compare with.")

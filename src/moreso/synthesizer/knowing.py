@@ -1,14 +1,21 @@
-"""What of the knowledge is trained, and how samples of a table's model feel it."""
+"""What of the knowledge is trained, how samples of a table's model feel it, and whether it did harm."""
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+from scipy.stats import ttest_1samp
 from torch import Tensor, nn
 
 from moreso.audit import Verdict, audit
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
 from moreso.synthesizer.columns import Columns
+
+HARM = 0.01
+"""Level of the test by which the model with knowledge is worse than the plain one. Few rows decide, and by chance they
+often prefer the worse of two models that differ little: a usual level costs more gains than it spares losses
+(docs/decisions/0010)."""
 
 
 class _Decoded(nn.Module):
@@ -50,3 +57,26 @@ def trusted(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> tuple[Know
         kept = [relation for relation, out in zip(knowledge, against, strict=True) if not out]
         left_out = [finding.relation for finding, out in zip(found, against, strict=True) if out]
     return Knowledge(tuple(kept)).reduction(), tuple(left_out)
+
+
+def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
+    """Whether rows are clearly less likely under the model with knowledge, by a paired one-sided t-test at `HARM`.
+
+    Args:
+        plain: log-likelihood of each row that decided when to stop, under the plain model.
+        informed: the same under the model with knowledge.
+    """
+    change = informed - plain
+    if len(change) < 2 or not change.any():
+        return False
+    if not np.isfinite(informed).all():
+        return bool(np.isfinite(plain).all())
+    return bool(ttest_1samp(change, 0, alternative="less").pvalue < HARM)
+
+
+def explain_harm(change: float, rows: int) -> str:
+    """Return the sentence about a model that the plain one replaces."""
+    return (
+        f"the statements made the model worse by {-change:.3g} nats a row on the {rows} rows that decide when to stop, "
+        "so the plain model was kept. Audit them on more rows, or obey them with trust='all'."
+    )

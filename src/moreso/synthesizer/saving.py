@@ -53,6 +53,7 @@ def _state(synthesizer: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         "columns": synthesizer.columns_.to_state(),
         "history": asdict(synthesizer.history_),
         "left_out": synthesizer.left_out_,
+        "harm": synthesizer.harm_,
     }
     return header, {f"model.{name}": tensor for name, tensor in synthesizer.model_.state_dict().items()}
 
@@ -62,6 +63,7 @@ def _restored(cls: type[Any], header: dict[str, Any], tensors: dict[str, torch.T
     loaded = cls(model, knowledge, **header["settings"])
     loaded.seed_ = header["seed"]
     loaded.left_out_ = tuple(header["left_out"])
+    loaded.harm_ = header["harm"]
     loaded.columns_ = Columns.from_state(header["columns"])
     loaded.feature_names_in_ = np.asarray(loaded.columns_.names, dtype=object)
     history: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["history"].items()}

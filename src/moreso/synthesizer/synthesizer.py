@@ -41,7 +41,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         margin: of the regularizer, in standard errors of the gap.
         validation: share of the rows that decide when to stop.
         max_epochs: after which training stops anyway.
-        trust: "audit" leaves statements out that the training rows contradict, and warns; "all" obeys the person.
+        trust: "audit" leaves statements out that the training rows contradict, keeps the plain model where the
+            statements did clear harm, and warns; "all" obeys the person.
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
             knowledge changed.
         progress: show a bar while fitting.
@@ -54,6 +55,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         columns_: how the table becomes that matrix, and back.
         plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
         left_out_: the statements that were left out, as text.
+        harm_: why the plain model was kept in place of one with knowledge, as a sentence; empty where it was not.
         history_: the `moreso.training.History` of the fit.
         seed_: the seed that was used.
         feature_names_in_: names of the columns.
@@ -148,11 +150,25 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             checkpoint=checkpoint,
         )
         self.model_.cpu()
+        self.harm_ = ""
         self.plain_: Synthesizer | None = None
         if self.knowledge and self.compare and not self.history_.interrupted:
             self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_)
             self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain", log=log)
+            if self.trust == "audit" and self.has_likelihood:
+                self._fall_back(X)
         return self
+
+    def _fall_back(self, X: pd.DataFrame) -> None:
+        """Keep the plain model, and warn, where knowledge did clear harm."""
+        assert self.plain_ is not None
+        _, stops = training.split(len(X), self.validation, self.seed_)
+        rows = X.iloc[stops.numpy()]
+        plain, informed = self.plain_.score_samples(rows), self.score_samples(rows)
+        if knowing.harmed(plain, informed):
+            self.harm_ = knowing.explain_harm(float((informed - plain).mean()), len(rows))
+            self.model_ = copy.deepcopy(self.plain_.model_)
+            warnings.warn(self.harm_, stacklevel=3)
 
     def check(self, X: pd.DataFrame | None = None) -> None:
         """Raise what `fit` would raise before it trains: faults of the settings, and of a table where one is given."""

@@ -1,6 +1,16 @@
 """The loop, for people who have none: any model with a loss and samples, and optionally a penalty on its samples."""
 
-from moreso.training.loop import AUTO_RATIO, History, Penalty, check_weight, fit, relative_weight
+from moreso.training.loop import AUTO_RATIO, History, Penalty, check_weight, fit, relative_weight, split
 from moreso.training.machine import machine, machine_faults
 
-__all__ = ["AUTO_RATIO", "History", "Penalty", "check_weight", "fit", "machine", "machine_faults", "relative_weight"]
+__all__ = [
+    "AUTO_RATIO",
+    "History",
+    "Penalty",
+    "check_weight",
+    "fit",
+    "machine",
+    "machine_faults",
+    "relative_weight",
+    "split",
+]

@@ -127,8 +127,8 @@ def fit(
         where = str(fabric.device), fabric.strategy.precision.precision
         settings = weight, ratio, draws, every, validation, batch_size, learning_rate, random_state, where
         digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
-        train, held_out = _split(rows, validation)
-        held_out = fabric.to_device(held_out)
+        train, stops = (rows[part] for part in split(len(rows), validation, random_state))
+        held_out = fabric.to_device(stops.repeat(max(1, VALIDATION_DRAWS // len(stops)), 1))
         loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
         patience = min(patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / len(loader))))
         module: Any
@@ -206,11 +206,11 @@ class _Rounds:
         return {"validation_loss": state.losses[-1], "penalty": state.pushed, "held": self.held()}
 
 
-def _split(rows: Tensor, validation: float) -> tuple[Tensor, Tensor]:
-    """Return rows to train on, and those that decide when to stop."""
-    order = torch.randperm(len(rows))
-    held = max(1, round(validation * len(rows)))
-    return rows[order[:-held]], rows[order[-held:]].repeat(max(1, VALIDATION_DRAWS // held), 1)
+def split(n: int, validation: float, random_state: int) -> tuple[Tensor, Tensor]:
+    """Return which of n rows `fit` trains on, and which decide when it stops: at least one."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(random_state))
+    held = max(1, round(validation * n))
+    return order[:-held], order[-held:]
 
 
 def check_weight(weight: float | str) -> None:

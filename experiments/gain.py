@@ -1,0 +1,184 @@
+"""What knowledge gains at 40 rows, beside other ways to regularize: `python -m experiments.gain [model ...]`.
+
+Each run fits one model on 40 random rows of a table and scores held-out rows; arms of one set, model and seed share
+rows, split and starting parameters, so that their differences are paired. A run is a line of JSON in
+experiments/results/gain.jsonl, and one that is there is not run again: stop and start as you like. Seeds are the outer
+loop, so that any part of it is a fair picture.
+
+Tables are cut to complete rows, and to the columns that statements name and the first others, up to `COLUMNS` in all:
+without their many further columns the wide tables are still those of their field, and a run takes seconds.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from experiments import sets
+from moreso import Knowledge, Relation, Synthesizer, Verdict, audit
+from moreso.models import MODELS
+from moreso.training import split
+
+RESULTS = Path(__file__).parent / "results" / "gain.jsonl"
+ROWS, HELD_OUT, COLUMNS, SEEDS = 40, 500, 16, 10
+NAMES = ["factor", "vae", "flow"]
+RATIOS = [0.1, 0.5, 1.0]
+L2 = [0.001, 0.01]
+DROPOUT = [0.1, 0.3]
+
+
+class L2Penalised(nn.Module):
+    """A model whose loss adds `weight` times the sum of its squared parameters while it trains."""
+
+    def __init__(self, model: Any, weight: float) -> None:
+        super().__init__()
+        self.model, self.weight = model, weight
+        self.sample, self.log_prob = model.sample, model.log_prob
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss, penalised in training mode."""
+        loss: Tensor = self.model.loss(x)
+        if self.training:
+            loss = loss + self.weight * sum(parameter.square().sum() for parameter in self.model.parameters())
+        return loss
+
+
+def with_dropout(model: nn.Module, share: float) -> nn.Module:
+    """Put dropout behind every activation of the model's networks, in place."""
+    for network in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for place in reversed(range(1, len(network) - 1)):
+            if not list(network[place].parameters()):
+                network.insert(place + 1, nn.Dropout(share))
+    return model
+
+
+def arms(model: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of a `Synthesizer` by the name of the arm; the fit of "default" makes the plain model too."""
+    build = MODELS[model]
+    l2: dict[str, dict[str, Any]] = {
+        f"l2 {weight:g}": {"model": lambda width, weight=weight: L2Penalised(build(width), weight)} for weight in L2
+    }
+    dropout: dict[str, dict[str, Any]] = {
+        f"dropout {share:g}": {"model": lambda width, share=share: with_dropout(build(width), share)}
+        for share in DROPOUT
+    }
+    return {
+        "default": {"knowledge": "stated"},
+        "flipped": {"knowledge": "flipped"},
+        **l2,
+        **({} if model == "factor" else dropout),
+        **{f"ratio {ratio:g}": {"knowledge": "stated", "ratio": ratio, "compare": False} for ratio in RATIOS},
+    }
+
+
+def flipped(knowledge: Knowledge, random: np.random.Generator) -> Knowledge:
+    """Turn half of the statements round, drawing anew until no two contradict each other."""
+    while True:
+        turned = set(random.permutation(len(knowledge))[: len(knowledge) // 2].tolist())
+        found = Knowledge(
+            tuple(Relation(r.ref, r.minus, r.plus) if i in turned else r for i, r in enumerate(knowledge))
+        )
+        if not found.contradictions():
+            return found
+
+
+def prepared(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Knowledge]:
+    """Return training rows, held-out rows, and the statements about columns that vary in training."""
+    table, knowledge = sets.load(name), sets.knowledge(name)
+    named = [column for column in table if column in set(knowledge.features)]
+    others = [column for column in table if column not in named]
+    table = table[named + others[: max(0, COLUMNS - len(named))]].dropna().astype(float)
+    order = np.random.default_rng(seed).permutation(len(table))
+    train, test = table.iloc[order[:ROWS]], table.iloc[order[ROWS : ROWS + HELD_OUT]]
+    return train, test, knowledge.restrict([str(column) for column in train if train[column].nunique() > 1])
+
+
+def run(name: str, model: str, seed: int, arm: str) -> list[dict[str, Any]]:
+    """Fit one arm, and return what is worth keeping of it, and of the plain model where that was fitted too."""
+    train, test, knowledge = prepared(name, seed)
+    settings: dict[str, Any] = {"model": model, **arms(model)[arm]}
+    if "knowledge" in settings:
+        wrong = settings["knowledge"] == "flipped"
+        settings["knowledge"] = flipped(knowledge, np.random.default_rng(seed)) if wrong else knowledge
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.process_time()
+        fitted = Synthesizer(**settings, random_state=seed).fit(train)
+        seconds = time.process_time() - start
+    undecided = [finding.verdict is Verdict.UNDECIDED for finding in audit(train, settings.get("knowledge", knowledge))]
+    head = {
+        "set": name,
+        "model": model,
+        "seed": seed,
+        "rows": len(train),
+        "columns": train.shape[1],
+        "held_out_rows": len(test),
+        "statements": len(undecided),
+        "undecided": sum(undecided),
+        "version": version("moreso"),
+    }
+    _, stops = split(len(train), fitted.validation, seed)
+
+    def line(own: str, one: Synthesizer) -> dict[str, Any]:
+        found = audit(one.sample(1000, random_state=seed), knowledge)
+        return {
+            **head,
+            "arm": own,
+            "log_likelihood": round(float(one.score_samples(test).mean()), 5),
+            "validation": np.round(one.score_samples(train.iloc[stops.numpy()]), 4).tolist(),
+            "held_in_samples": round(float(np.mean([finding.gap > 0 for finding in found])), 4),
+            "left_out": len(one.left_out_),
+            "fell_back": bool(one.harm_),
+            "seconds": round(seconds, 2),
+        }
+
+    lines = [line(arm, fitted)]
+    if arm == "default":
+        assert fitted.plain_ is not None
+        lines.append(line("plain", fitted.plain_))
+    return lines
+
+
+def done() -> Iterator[tuple[Any, ...]]:
+    """Yield what was run."""
+    if RESULTS.exists():
+        for line in map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines()):
+            yield line["set"], line["model"], line["seed"], line["arm"]
+
+
+def main(models: list[str]) -> None:
+    """Run what is lacking, the weights of hindsight last."""
+    torch.set_num_threads(1)
+    finished = set(done())
+    order = [
+        (late, seed, name, model)
+        for late in (False, True)
+        for seed in range(SEEDS)
+        for name in sets.SETS
+        for model in models
+    ]
+    for late, seed, name, model in order:
+        for arm in arms(model):
+            if arm.startswith("ratio") != late or (name, model, seed, arm) in finished:
+                continue
+            try:
+                lines = run(name, model, seed, arm)
+            except sets.MissingPackageError as error:
+                print(f"{name}: {error}")
+                break
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+            print(*map(json.dumps, lines), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or NAMES)
