@@ -25,7 +25,7 @@ bench: $(READY)  ## Measure speed and memory against other libraries (half an ho
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY)  ## Write the generated parts of README.md and docs/ anew.
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 clean:
 	rm -rf .venv moreso-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -113,3 +113,7 @@ def test_a_run_of_our_own_writes_all_that_the_tables_read(monkeypatch: pytest.Mo
     found = compare.measure("wine", "vae", 0)
     assert set(line("vae")) <= set(found) and json.loads(json.dumps(found)) == found
     assert 0.4 < found["auc"] < 1 and math.isfinite(found["yardstick"]) and math.isfinite(found["log_likelihood"])
+
+
+def test_every_set_was_compared() -> None:
+    assert list(compare.means(compare.read())) == list(sets.SETS)

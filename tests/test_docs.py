@@ -64,6 +64,7 @@ def test_generated_pages_are_up_to_date() -> None:
     generate = load(ROOT / "docs" / "generate.py")
     assert (ROOT / "docs" / "cli.md").read_text() == generate.cli_reference(), "run: make docs"
     assert (ROOT / "docs" / "api.md").read_text() == generate.api_reference(), "run: make docs"
+    assert (ROOT / "docs" / "results.md").read_text() == generate.results(), "run: make docs"
 
 
 def test_the_readme_shows_the_demo() -> None:
