@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import t as student
 from torch import Tensor, nn
 
 from experiments import sets
@@ -178,6 +179,73 @@ def main(models: list[str]) -> None:
             with RESULTS.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)
             print(*map(json.dumps, lines), sep="\n", flush=True)
+
+
+def gains() -> pd.DataFrame:
+    """Return the gain of every arm over the plain model, a row a set, model, seed and arm.
+
+    "l2" and "dropout" are the strength that is better on the rows that decide when to stop, seed by seed.
+    """
+    lines = pd.read_json(RESULTS, lines=True).drop_duplicates(["set", "model", "seed", "arm"])
+    keys = ["set", "model", "seed"]
+    plain = lines[lines["arm"] == "plain"].set_index(keys)
+    lines = lines[lines["arm"] != "plain"].join(plain[["log_likelihood", "held_in_samples"]], keys, rsuffix="_plain")
+    lines["gain"] = lines["log_likelihood"] - lines["log_likelihood_plain"]
+    lines["chosen"] = lines["validation"].map(np.mean)
+    lines["kind"] = lines["arm"].str.split(" ").str[0]
+    tuned = lines[lines["kind"].isin(["l2", "dropout"])].sort_values("chosen").groupby([*keys, "kind"]).tail(1)
+    return pd.concat([lines, tuned.assign(arm=tuned["kind"])], ignore_index=True).dropna(subset="gain")
+
+
+def interval(values: "pd.Series[float]") -> tuple[float, float, float]:
+    """Return mean and 95% interval over seeds."""
+    given = values.to_numpy(dtype=float)
+    mean = float(given.mean())
+    if len(given) < 2:
+        return mean, -np.inf, np.inf
+    reach = float(student.ppf(0.975, len(given) - 1)) * float(given.std(ddof=1)) / len(given) ** 0.5
+    return mean, mean - reach, mean + reach
+
+
+def cell(values: "pd.Series[float]") -> str:
+    """Write mean and half the interval; in bold where the interval leaves out 0."""
+    if values.empty:
+        return "-"
+    mean, low, high = interval(values)
+    text = f"{mean:+.2f} ± {high - mean:.2f}" if np.isfinite(high) else f"{mean:+.2f}"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def table() -> str:
+    """Return gains a set and model as a Markdown table."""
+    found = gains()
+    shown = ["default", "flipped", "l2", "dropout"]
+    head = ["model", "set", "seeds", "statements", "undecided", "held in samples", *shown]
+    rows = [head, ["---"] * len(head)]
+    for (model, name), part in found.groupby(["model", "set"], sort=False):
+        own = part[part["arm"] == "default"]
+        held = f"{own['held_in_samples_plain'].mean():.2f} -> {own['held_in_samples'].mean():.2f}"
+        counts = [str(len(own)), f"{own['statements'].mean():.0f}", f"{own['undecided'].mean():.1f}", held]
+        rows.append([str(model), str(name), *counts, *(cell(part.loc[part["arm"] == arm, "gain"]) for arm in shown)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def summary() -> str:
+    """Return, a model, on how many sets the default gains and loses, and its mean gain beside the other ways."""
+    found = gains()
+    shown = ["default", "flipped", "l2", "dropout"]
+    head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
+    rows = [head, ["---"] * len(head)]
+    for model, part in found.groupby("model", sort=False):
+        own = part[part["arm"] == "default"]
+        ends = [interval(each) for _, each in own.groupby("set")["gain"]]
+        won = sum(low > 0 for _, low, _ in ends)
+        lost = sum(high < 0 for _, _, high in ends)
+        means = [part[part["arm"] == arm].groupby("set")["gain"].mean() for arm in shown]
+        cells = [f"{each.mean():+.3f}" if len(each) else "-" for each in means]
+        fell = f"{own['fell_back'].sum():.0f} of {len(own)}"
+        rows.append([str(model), str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":
