@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "ask": {"audit", "dependence", "kernels", "relations", "tables"},
     "models": set(),
     "training": {"archive", "models"},
+    "adapters": {"regularizer", "relations", "relative", "training"},
     "archive": {"files"},
     "synthesizer": {"archive", "audit", "models", "regularizer", "relations", "tables", "training"},
     "report": {"audit", "files", "synthesizer"},

@@ -1,0 +1,28 @@
+"""Knowledge inside libraries that people already use: one file each, imported on demand."""
+
+from importlib import import_module
+from types import ModuleType
+
+from moreso.adapters.attaching import Adapter, attach
+from moreso.adapters.push import Push, Pushed
+
+__all__ = ["Adapter", "Push", "Pushed", "attach"]
+
+# library -> what pip installs, where moreso itself does not need it.
+LIBRARIES: dict[str, str] = {}
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import the file of a library when it is first asked for."""
+    if name not in LIBRARIES:
+        raise AttributeError(f"module 'moreso.adapters' has no attribute '{name}'. It has {', '.join(LIBRARIES)}.")
+    try:
+        return import_module(f"moreso.adapters.{name}")
+    except ModuleNotFoundError as error:
+        if not LIBRARIES[name] or str(error.name).startswith("moreso"):
+            raise
+        raise ModuleNotFoundError(
+            f"moreso.adapters.{name} needs the package '{error.name}'. Install it with: "
+            f"pip install '{LIBRARIES[name]}'",
+            name=error.name,
+        ) from error

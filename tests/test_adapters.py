@@ -1,0 +1,341 @@
+"""Laws of the adapters: an attached model takes the steps of an explicit sum, and nothing else is touched."""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from moreso import Knowledge, Regularizer
+from moreso.adapters import attach
+from moreso.adapters.push import forked
+from moreso.training import AUTO_RATIO
+
+NAMES = ["a", "b", "c"]
+FALSE = Knowledge.parse("a: c > b")
+
+
+def rows(n: int = 200) -> torch.Tensor:
+    """Return rows in which b follows a, and c is of its own."""
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = 0.9 * x[:, 0] + 0.3 * x[:, 1]
+    return x
+
+
+def distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return how far two samples are apart in their first and second moments."""
+    return (x.T @ x / len(x) - y.T @ y / len(y)).square().sum() + (x.mean(0) - y.mean(0)).square().sum()
+
+
+class Host(nn.Module):
+    """A stranger's model, fitted with random numbers of two libraries."""
+
+    def __init__(self, *, norm: bool = False) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8) if norm else nn.Tanh(), nn.Linear(8, 3))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def sample(self, n: int) -> torch.Tensor:
+        return self.net(torch.randn(n, 3))
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        noise = torch.tensor(np.random.normal(size=3), dtype=torch.float32)
+        return distance(self.sample(64) + 0.01 * noise, x)
+
+
+class Fixed:
+    """Draws that use the same noise at every call, so that an explicit sum can be written."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.noise = host, torch.randn(64, 3, generator=torch.Generator().manual_seed(5)).to(host.dtype)
+
+    def __call__(self, n: int) -> torch.Tensor:
+        return self.host.net(self.noise[:n])
+
+
+def penalty(x: torch.Tensor) -> torch.Tensor:
+    """Return a penalty without a state: the squared covariance of two columns."""
+    return x[:, :2].T.cov()[0, 1].square()
+
+
+def scaled(scale: float, x: torch.Tensor) -> torch.Tensor:
+    return scale * penalty(x)
+
+
+OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+    "fused": lambda parameters: torch.optim.Adam(parameters, lr=0.01, fused=True),
+    "lbfgs": lambda parameters: torch.optim.LBFGS(parameters, lr=0.1, max_iter=5, line_search_fn="strong_wolfe"),
+}
+
+
+def train(
+    host: Host,
+    optimizer: torch.optim.Optimizer,
+    extra: Callable[[], torch.Tensor] = lambda: torch.zeros(()),
+    *,
+    how: str = "step",
+    steps: int = 6,
+) -> None:
+    """Train in one of the ways that loops are written in, with a loss of fixed noise."""
+    x, draw = rows().to(host.dtype), Fixed(host)
+
+    def loss() -> torch.Tensor:
+        return distance(draw(64), x)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        total = loss() + extra()
+        total.backward()
+        return total
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=how in ("scaled", "unscaled"))
+    for _ in range(steps):
+        if how == "closure":
+            optimizer.step(closure)
+        elif how == "keyword":
+            optimizer.step(closure=closure)
+        elif how == "accumulated":
+            optimizer.zero_grad()
+            for _ in range(3):
+                ((loss() + extra()) / 3).backward()
+            optimizer.step()
+        elif how in ("scaled", "unscaled"):
+            optimizer.zero_grad()
+            scaler.scale(loss() + extra()).backward()
+            if how == "unscaled":
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            closure()
+            optimizer.step()
+
+
+def state(host: nn.Module) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in host.state_dict().values()])
+
+
+WAYS = [
+    (name, how)
+    for name in OPTIMIZERS
+    for how in ("step", "closure", "keyword", "accumulated", "scaled", "unscaled")
+    if (name != "lbfgs" or how in ("closure", "keyword")) and (name != "fused" or how != "closure")
+]
+
+
+@pytest.mark.parametrize(("name", "how"), WAYS)
+def test_an_attached_step_is_that_of_the_explicit_sum(name: str, how: str) -> None:
+    # In double precision: a line search makes much of a last digit.
+    explicit, attached, plain = (Host().double() for _ in range(3))
+    train(explicit, OPTIMIZERS[name](explicit.parameters()), lambda: 2.5 * penalty(Fixed(explicit)(50)), how=how)
+    with attach(attached, Fixed(attached), penalty, weight=2.5, draws=50) as push:
+        train(attached, OPTIMIZERS[name](attached.parameters()), how=how)
+    train(plain, OPTIMIZERS[name](plain.parameters()), how=how)
+    torch.testing.assert_close(state(attached), state(explicit), rtol=0, atol=1e-9)
+    assert (state(plain) - state(explicit)).abs().max() > 1e-3
+    assert [pushed.step for pushed in push.history] == list(range(6))
+    assert all(pushed.weight == 2.5 for pushed in push.history)
+
+
+def noisy(host: Host, *, how: str = "step", steps: int = 5) -> list[Any]:
+    """Train with random numbers of two libraries; return what is left, of the model and of their states."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        before = np.random.get_state()
+        np.random.seed(1)
+        optimizer = torch.optim.Adam(host.parameters(), lr=0.01)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            host.loss(rows()).backward()
+            optimizer.step()
+        left = [state(host).tolist(), torch.get_rng_state().tolist(), np.random.random()]
+        np.random.set_state(before)
+    return left
+
+
+def draw_of_all(host: Host) -> Callable[[int], torch.Tensor]:
+    """Draw with random numbers of both libraries."""
+    return lambda n: host.sample(n) + float(np.random.normal())
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_weight_0_is_bit_identical_to_unattached(norm: bool) -> None:
+    """Also where draws are made: their random numbers, and what they do to BatchNorm, are undone."""
+    plain, idle, nothing = (Host(norm=norm) for _ in range(3))
+    expected = noisy(plain)
+    with attach(idle, draw_of_all(idle), FALSE, features=NAMES, data=rows(), weight=0) as push:
+        assert noisy(idle) == expected
+    with attach(nothing, draw_of_all(nothing), lambda x: 0 * x.sum(), weight=1.0):
+        assert noisy(nothing) == expected
+    assert [pushed.weight for pushed in push.history] == [0.0] * 5
+    assert min(pushed.penalty for pushed in push.history) > 0
+
+
+def test_random_states_are_forked() -> None:
+    def numbers() -> tuple[float, ...]:
+        return float(torch.rand(())), float(np.random.random()), random.random()
+
+    with forked(1):
+        first = numbers()
+        with forked(2):
+            other = numbers()
+        then = numbers()
+    with forked(1):
+        assert (numbers(), numbers()) == (first, then)
+    assert not set(first) & set(other)
+
+
+def test_an_attached_run_is_reproduced_and_its_seed_matters() -> None:
+    left = []
+    for seed in (0, 0, 1):
+        host = Host()
+        with attach(host, host.sample, FALSE, features=NAMES, data=rows(), random_state=seed) as push:
+            noisy(host)
+        left.append((state(host).tolist(), push.history))
+    assert left[0] == left[1]
+    assert left[0][0] != left[2][0]
+    assert len({pushed.penalty for pushed in left[0][1]}) == 5
+
+
+def test_the_default_weight_is_relative_to_the_gradient_of_the_loss() -> None:
+    host, other = Host(), Host()
+    seen = []
+
+    def watch(optimizer: Any, args: Any, kwargs: Any) -> None:
+        seen.append(torch.cat([parameter.grad.flatten() for parameter in optimizer.param_groups[0]["params"]]))
+
+    for model, scale in ((host, 1.0), (other, 1000.0)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with attach(model, Fixed(model), partial(scaled, scale), draws=50) as push:
+            optimizer.register_step_pre_hook(watch)
+            train(model, optimizer, steps=1)
+        seen.append(torch.tensor(push.history[0].weight))
+    plain = Host()
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.0)
+    optimizer.register_step_pre_hook(watch)
+    train(plain, optimizer, steps=1)
+    assert (seen[0] - seen[4]).norm().item() == pytest.approx(AUTO_RATIO * seen[4].norm().item(), rel=1e-4)
+    torch.testing.assert_close(seen[0], seen[2], rtol=1e-4, atol=1e-5)
+    assert seen[1].item() == pytest.approx(1000 * seen[3].item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("how", ["step", "scaled"])
+def test_a_recorded_weight_is_that_of_the_sum(how: str) -> None:
+    """A gradient that a scaler has scaled does not make the weight 1024 times larger."""
+    weights = []
+    for each in (how, "step"):
+        host = Host()
+        with attach(host, Fixed(host), penalty, draws=50) as push:
+            train(host, OPTIMIZERS["fused"](host.parameters()), how=each, steps=1)
+        weights.append(push.history[0].weight)
+    assert weights[0] == pytest.approx(weights[1], rel=1e-4)
+
+
+def test_it_pushes_every_kth_step_of_each_optimizer() -> None:
+    host = Host()
+    first = torch.optim.SGD(host.net[0].parameters(), lr=0.01)
+    second = torch.optim.SGD(host.net[2].parameters(), lr=0.01)
+    moved = []
+    with forked(0), attach(host, host.sample, penalty, every=3, draws=50) as push:
+        for _ in range(7):
+            for optimizer in (first, second):
+                optimizer.zero_grad()
+                host.loss(rows()).backward()
+                before = len(push.history)
+                optimizer.step()
+                moved.append(len(push.history) - before)
+    assert moved == [1, 1, 0, 0, 0, 0] * 2 + [1, 1]
+
+
+def test_a_step_that_is_not_of_the_model_is_left_alone() -> None:
+    """Another optimizer's, and one at which the model has no gradient."""
+    with forked(0):
+        host, critic = Host(), nn.Linear(3, 1)
+    both = torch.optim.SGD([*host.parameters(), *critic.parameters()], lr=0.1)
+    alone = torch.optim.SGD(critic.parameters(), lr=0.1)
+    before = state(host)
+    with forked(0), attach(host, host.sample, penalty, weight=1.0) as push:
+        for optimizer in (both, alone):
+            optimizer.zero_grad()
+            critic(rows()).mean().backward()
+            optimizer.step()
+        assert push.history == []
+        assert torch.equal(state(host), before)
+        noisy(host, steps=1)
+    assert len(push.history) == 1
+
+
+def test_one_optimizer_may_be_given_and_others_are_left_alone() -> None:
+    host, other = Host(), Host()
+    optimizer = torch.optim.Adam(host.parameters(), lr=0.01)
+    expected = noisy(Host())
+    with attach(optimizer, host.sample, penalty, draws=50) as push:
+        assert noisy(other) == expected
+        assert push.history == []
+        train(host, optimizer)
+    assert len(push.history) == 6
+
+
+def test_parameters_may_come_into_being_later() -> None:
+    class Late:
+        net: Host | None = None
+
+        def parameters(self) -> list[nn.Parameter]:
+            return [] if self.net is None else list(self.net.parameters())
+
+        def draw(self, n: int) -> torch.Tensor:
+            assert self.net is not None
+            return self.net.sample(n)
+
+    late = Late()
+    with attach(late, late.draw, penalty, draws=50) as push:
+        noisy(Host(), steps=1)
+        late.net = Host()
+        noisy(late.net, steps=2)
+    assert len(push.history) == 2
+
+
+def test_after_the_block_nothing_is_left() -> None:
+    host = Host()
+    optimizer = torch.optim.Adam(host.parameters(), lr=0.01)
+    for owner in (host, optimizer):
+        with attach(owner, host.sample, penalty, draws=50) as push:
+            train(host, optimizer)
+        train(host, optimizer)
+        assert len(push.history) == 6
+
+
+def test_a_penalty_without_a_push_is_told_and_hides_no_other_error() -> None:
+    host = Host()
+    with pytest.raises(RuntimeError, match="nothing was pushed"), attach(host, host.sample, penalty):
+        pass
+    with pytest.raises(ZeroDivisionError), attach(host, host.sample, penalty) as push:
+        raise ZeroDivisionError
+    noisy(host)
+    assert push.history == []
+
+
+def test_statements_that_were_broken_hold_in_samples() -> None:
+    """And the share held is told: the loss makes b follow a, the (false) knowledge denies it."""
+    hosts = {}
+    for weight in (0.0, "auto"):
+        host = hosts[weight] = Host()
+        with attach(host, host.sample, FALSE, features=NAMES, data=rows(), weight=weight) as push:
+            noisy(host, steps=150)
+        assert push.history[-1].held == 0
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        judge = Regularizer(FALSE, NAMES, data=rows())
+        gaps = {weight: judge.gaps(host.sample(1000)).gap.item() for weight, host in hosts.items()}
+    assert gaps["auto"] > gaps[0.0] + 0.02
