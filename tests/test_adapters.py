@@ -1,7 +1,9 @@
 """Laws of the adapters: an attached model takes the steps of an explicit sum, and nothing else is touched."""
 
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch
 from torch import nn
 
 from moreso import Knowledge, Regularizer
-from moreso.adapters import attach
+from moreso.adapters import Push, attach, check_adapter
+from moreso.adapters.checking import same_law
 from moreso.adapters.push import forked
 from moreso.training import AUTO_RATIO
 
@@ -339,3 +342,148 @@ def test_statements_that_were_broken_hold_in_samples() -> None:
         judge = Regularizer(FALSE, NAMES, data=rows())
         gaps = {weight: judge.gaps(host.sample(1000)).gap.item() for weight, host in hosts.items()}
     assert gaps["auto"] > gaps[0.0] + 0.02
+
+
+class Toy:
+    """An adapter that keeps the contract, around a stranger's model with BatchNorm and noise."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(4)
+        self.net = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 3))
+
+    def parameters(self) -> Any:
+        return self.net.parameters()
+
+    def buffers(self) -> Any:
+        return self.net.buffers()
+
+    def draw(self, n: int) -> torch.Tensor:
+        return self.net(torch.randn(n, 3)) + 0.3 * torch.randn(n, 3)
+
+    def sample(self, n: int) -> torch.Tensor:
+        return self.draw(n).detach()
+
+
+def fit(toy: Toy) -> None:
+    optimizer = torch.optim.Adam(toy.net.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        distance(Toy.draw(toy, 128), rows()).backward()
+        optimizer.step()
+
+
+def reload(toy: Toy) -> Toy:
+    copy = Toy()
+    copy.net.load_state_dict(toy.net.state_dict())
+    return copy
+
+
+def test_an_adapter_that_keeps_the_contract_passes() -> None:
+    found = check_adapter(Toy, fit, reload=reload, weight=1.0)
+    assert found.pvalue > 0.05
+    assert found.gap_before < 0 < found.gap_after - found.gap_before - 2 * found.standard_error
+
+
+class Clean(Toy):
+    def draw(self, n: int) -> torch.Tensor:
+        return self.net(torch.randn(n, 3))
+
+    def sample(self, n: int) -> torch.Tensor:
+        return super().draw(n).detach()
+
+
+class Cut(Toy):
+    def draw(self, n: int) -> torch.Tensor:
+        return super().draw(n).detach()
+
+
+class Wide(Toy):
+    def sample(self, n: int) -> torch.Tensor:
+        return super().sample(n + 1)
+
+
+class Infinite(Toy):
+    def sample(self, n: int) -> torch.Tensor:
+        return super().sample(n) / 0
+
+
+class Forgetful(Toy):
+    def buffers(self) -> Any:
+        return iter(())
+
+
+class Counting(Toy):
+    """Something in `draw` moves the parameters."""
+
+    def draw(self, n: int) -> torch.Tensor:
+        with torch.no_grad():
+            next(self.net.parameters()).add_(0.01)
+        return super().draw(n)
+
+
+@contextmanager
+def endless(toy: Toy, penalty: Any, **settings: Any) -> Iterator[Push]:
+    """Attach, and never detach."""
+    context = attach(toy, toy.draw, penalty, **settings)
+    kept.append(context)
+    yield context.__enter__()
+
+
+@contextmanager
+def idle(toy: Toy, penalty: Any, **settings: Any) -> Iterator[Push]:
+    """Attach so that nothing is pushed."""
+    with attach(toy, toy.draw, penalty, **(settings | {"weight": 0})) as push:
+        yield push
+
+
+kept: list[Any] = []
+
+BROKEN: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
+    "another law": (Clean, {}, "draws and samples are not of one law (p = 0.0010)"),
+    "no gradient": (Cut, {}, "draws carry no gradient to any parameter."),
+    "another form": (Wide, {}, "draw(500) has shape (500, 3) and sample(500) (501, 3)."),
+    "not finite": (Infinite, {}, "draws or samples are not finite."),
+    "a draw leaves traces": (Counting, {}, "weight 0 changes the fit."),
+    "a hook that stays": (Toy, {"attached": endless}, "a fit after the 'with' block is still pushed."),
+    "nothing is pushed": (Toy, {"attached": idle}, "was planted, and its gap in samples went from"),
+    "silence": (Toy, {"attached": endless}, "a 'with' block in which nothing was fitted passes in silence."),
+    "saving": (Toy, {"reload": lambda toy: Toy()}, "the host that was saved and read back draws other samples."),
+    "errors": ([].pop, {}, "a fit: IndexError: pop from empty list"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_adapter_that_breaks_the_contract_is_told(name: str) -> None:
+    build, arguments, sentence = BROKEN[name]
+    try:
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            check_adapter(build, fit, **arguments)
+    finally:
+        for context in kept:
+            context.gen.close()
+        kept.clear()
+
+
+def test_a_fit_that_is_not_reproduced_is_told() -> None:
+    calls: list[int] = []
+
+    def drifting(toy: Toy) -> None:
+        calls.append(1)
+        with torch.no_grad():
+            next(toy.net.parameters()).add_(len(calls))
+
+    with pytest.raises(ValueError, match="two fits from the same seed differ"):
+        check_adapter(Toy, drifting)
+
+
+def test_the_energy_test_keeps_its_level_and_sees_a_shift() -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = [
+        [
+            same_law(torch.randn(60, 2, generator=generator), torch.randn(60, 2, generator=generator) + shift, 0, 99)
+            for _ in range(60)
+        ]
+        for shift in (0.0, 0.7)
+    ]
+    assert np.mean(np.array(found[0]) <= 0.1) < 0.25
+    assert np.mean(np.array(found[1]) <= 0.1) > 0.9

@@ -4,9 +4,10 @@ from importlib import import_module
 from types import ModuleType
 
 from moreso.adapters.attaching import Adapter, attach
+from moreso.adapters.checking import Checked, check_adapter
 from moreso.adapters.push import Push, Pushed
 
-__all__ = ["Adapter", "Push", "Pushed", "attach"]
+__all__ = ["Adapter", "Checked", "Push", "Pushed", "attach", "check_adapter"]
 
 # library -> what pip installs, where moreso itself does not need it.
 LIBRARIES: dict[str, str] = {}
