@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from moreso import derive
+from moreso import adapters, derive
 from moreso.ask import ask
 from moreso.audit import Audit, Verdict, audit
 from moreso.dependence import hsic
@@ -25,6 +25,7 @@ __all__ = [
     "Synthesizer",
     "Verdict",
     "Worth",
+    "adapters",
     "ask",
     "audit",
     "derive",

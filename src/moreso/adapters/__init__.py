@@ -10,7 +10,12 @@ from moreso.adapters.push import Push, Pushed
 __all__ = ["Adapter", "Checked", "Push", "Pushed", "attach", "check_adapter"]
 
 # library -> what pip installs, where moreso itself does not need it.
-LIBRARIES: dict[str, str] = {}
+LIBRARIES = {
+    "distributions": "",
+    "gpytorch": "moreso[gpytorch]",
+    "lightning": "moreso[lightning]",
+    "pyro": "moreso[pyro]",
+}
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from moreso.adapters.push import Draw, Push, Pushed, check_fired, penalty_of
@@ -21,7 +21,7 @@ class HasParameters(Protocol):
     Where there is `buffers()` too, these are what a draw must leave as it was, as the statistics of a BatchNorm.
     """
 
-    def parameters(self) -> Iterable[nn.Parameter]:
+    def parameters(self) -> Iterable[Tensor]:
         """Return the parameters that draws depend on; none as long as the network does not exist."""
         ...
 
@@ -131,10 +131,10 @@ def attach(
         yield push
     finally:
         handle.remove()
-    check_fired(push)
+    check_fired(push.history)
 
 
-def owned(optimizer: Optimizer, owner: HasParameters | Optimizer) -> list[nn.Parameter]:
+def owned(optimizer: Optimizer, owner: HasParameters | Optimizer) -> list[Tensor]:
     """Return the parameters of `owner` that `optimizer` moves, in the optimizer's order."""
     moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if isinstance(owner, Optimizer):

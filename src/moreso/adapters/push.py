@@ -47,7 +47,14 @@ class Push:
     """A penalty with the settings of `attach` and what has happened so far, in `history`."""
 
     def __init__(
-        self, draw: Draw, penalty: Penalty, *, weight: float | str, every: int, draws: int, random_state: int
+        self,
+        draw: Draw,
+        penalty: Penalty,
+        *,
+        weight: float | str = "auto",
+        every: int = 1,
+        draws: int = 256,
+        random_state: int = 0,
     ) -> None:
         check_weight(weight)
         if every < 1:
@@ -70,7 +77,7 @@ class Push:
 
     def __call__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[Tensor],
         buffers: Iterable[Tensor] = (),
         *,
         scale: float = 1.0,
@@ -120,7 +127,7 @@ class Push:
         except ValueError as error:
             raise ValueError(f"step {self._step}: {error}") from error
 
-    def _gradient(self, value: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    def _gradient(self, value: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
         """Return the gradient, its mean over all processes where there are several."""
         if _ranks() == 1 and (self.weight == 0 or value.item() == 0) and value.requires_grad:
             return [None] * len(parameters)
@@ -137,7 +144,7 @@ class Push:
         distributed.all_reduce(flat)
         return [part.view_as(p) for part, p in zip(flat.split([p.numel() for p in whole]), whole, strict=True)]
 
-    def _weigh(self, pushed: list[tuple[nn.Parameter, Tensor]], scale: float) -> float:
+    def _weigh(self, pushed: list[tuple[Tensor, Tensor]], scale: float) -> float:
         """Return the weight; 0 where the loss's gradient is not finite, for then the scaler skips the step."""
         if isinstance(self.weight, int | float):
             return float(self.weight)
@@ -166,13 +173,13 @@ def penalty_of(knowledge: Knowledge | Penalty, features: Features | None, data: 
     return knowledge
 
 
-def check_fired(push: Push) -> None:
+def check_fired(history: Sequence[Pushed]) -> None:
     """Raise unless there was a push.
 
     Raises:
         RuntimeError: there was none, so that the model was trained without the knowledge.
     """
-    if not push.history:
+    if not history:
         raise RuntimeError(
             "nothing was pushed: no optimizer took a step on the parameters of the model while it was attached. Train "
             "inside the 'with' block, with a PyTorch optimizer on these very parameters."

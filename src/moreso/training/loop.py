@@ -3,7 +3,7 @@
 import copy
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -249,7 +249,7 @@ def _push(
     return value.item()
 
 
-def relative_weight(pushed: list[tuple[nn.Parameter, Tensor]], *, ratio: float = AUTO_RATIO) -> float:
+def relative_weight(pushed: Sequence[tuple[Tensor, Tensor]], *, ratio: float = AUTO_RATIO) -> float:
     """Return the weight that makes the penalty's gradient `ratio` times as long as the loss's.
 
     Args:

@@ -1,0 +1,109 @@
+"""Pyro: stochastic variational inference with knowledge about what the model generates."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Unpack
+
+import pyro
+import torch
+from jaxtyping import Float
+from pyro import poutine
+from pyro.infer import SVI, Predictive
+from torch import Tensor
+
+from moreso.adapters.push import Push, Settings, check_fired, penalty_of
+from moreso.relations import Knowledge
+from moreso.relative import Features
+from moreso.training import Penalty
+
+
+class Model:
+    """An adapter of a Pyro model: what it generates at one site when nothing is observed, latents from their prior.
+
+    Args:
+        model: the model.
+        site: where it observes rows, as `pyro.sample("x", ..., obs=x)`.
+        arguments: from n to the arguments with which it generates n rows, for instance
+            `lambda n: (torch.zeros(n, 3),)` where only the number of rows is read; by default n empty rows of no column
+            are passed.
+    """
+
+    def __init__(
+        self, model: Callable[..., Any], site: str, arguments: Callable[[int], tuple[Any, ...]] | None = None
+    ) -> None:
+        self.model, self.site = model, site
+        self.arguments = arguments or (lambda n: (torch.zeros(n, 0),))
+
+    def parameters(self) -> Iterable[Tensor]:
+        """Return Pyro's parameters, unconstrained; none before the first step."""
+        store: Any = pyro.get_param_store()
+        return [value for _, value in store.named_parameters()]
+
+    def draw(self, n: int) -> Float[Tensor, "n ..."]:
+        """Return n rows that the model generates, with gradients through every site that has `rsample`."""
+        # Blocked, since a loop around it must see neither these sites nor these parameters.
+        with poutine.block(), poutine.trace() as trace, poutine.uncondition():
+            self.model(*self.arguments(n))
+        if self.site not in trace.trace.nodes:
+            sites = ", ".join(trace.trace.stochastic_nodes) or "none"
+            raise ValueError(f"the model has no site '{self.site}'. Its sites: {sites}.")
+        value: Any = trace.trace.nodes[self.site]["value"]
+        return _rows(value)
+
+    def sample(self, n: int) -> Float[Tensor, "n ..."]:
+        """Return n rows by Pyro's `Predictive`."""
+        predictive = Predictive(poutine.uncondition(self.model), num_samples=1, return_sites=[self.site])
+        return _rows(predictive(*self.arguments(n))[self.site][0])
+
+
+@contextmanager
+def attach(
+    svi: SVI,
+    site: str,
+    knowledge: Knowledge | Penalty,
+    *,
+    arguments: Callable[[int], tuple[Any, ...]] | None = None,
+    features: Features | None = None,
+    data: object | None = None,
+    **settings: Unpack[Settings],
+) -> Iterator[Push]:
+    """Push a model towards knowledge while `svi.step` trains it inside the `with` block.
+
+    With a fixed weight it takes the steps of a model with `pyro.factor("knowledge", -weight * regularizer(draw))`, but
+    once a step, whatever the estimator (many particles, enumeration), and with a weight that may be relative to the
+    gradient of the loss, which no factor knows.
+
+    Args:
+        svi: what is stepped.
+        site: where the model observes rows.
+        knowledge: statements, or a regularizer of them.
+        arguments: from n to the model's arguments for n rows; see `Model`.
+        features: the columns of the site in order, or name -> callable on its rows; for statements alone.
+        data: training rows; they fix the kernels' bandwidths.
+        settings: weight, every, draws and random_state as in `adapters.attach`.
+
+    Raises:
+        KnowledgeError, TypeError, ValueError, RuntimeError: as `adapters.attach`.
+    """
+    adapter = Model(svi.model, site, arguments)
+    push = Push(adapter.draw, penalty_of(knowledge, features, data), **settings)
+    own = svi.loss_and_grads
+
+    def loss_and_grads(*args: Any, **kwargs: Any) -> Any:
+        with poutine.trace(param_only=True) as seen:
+            loss = own(*args, **kwargs)
+        if push.due(svi):
+            values: list[Any] = [node["value"] for node in seen.trace.nodes.values()]
+            push(dict.fromkeys(value.unconstrained() for value in values))
+        return loss
+
+    svi.loss_and_grads = loss_and_grads
+    try:
+        yield push
+    finally:
+        svi.loss_and_grads = own
+    check_fired(push.history)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x[:, None] if x.dim() == 1 else x
