@@ -177,6 +177,22 @@ MUTANTS = [
     Mutant("an expanded relation loses its confidence", "audit/numbers", "Relation(ref, plus, minus, relation.confidence, relation.reason)", "Relation(ref, plus, minus)", "columns"),
     Mutant("conditions ignored", "synthesizer/conditions", "rows[_mask(rows, where)]", "rows", "columns"),
     Mutant("conditions fall short", "synthesizer/conditions", "    if count < n:\n", "    if not count:\n", "columns"),
+    Mutant("a push moves global random numbers", "adapters/push", "np.random.set_state(before[0])", "pass", "adapters"),
+    Mutant("buffers stay as a draw left them", "adapters/push", "buffer.copy_(before)", "pass", "adapters"),
+    Mutant("a scaler's scale is forgotten", "adapters/push", "own = self._used * scale * grad", "own = self._used * grad", "adapters"),
+    Mutant("the scale counts as the loss's", "adapters/push", "relative_weight(pushed) / scale", "relative_weight(pushed)", "adapters"),
+    Mutant("new numbers at each evaluation", "adapters/push", "        if not again:\n            self._seed", "        if True:\n            self._seed", "libraries"),
+    Mutant("steps of others are counted", "adapters/push", "self._steps.get(id(optimizer), 0)", "sum(self._steps.values())", "adapters"),
+    Mutant("gradients of processes are summed", "adapters/push", "for grad in whole]) / _ranks()", "for grad in whole])", "libraries"),
+    Mutant("all processes draw alike", "adapters/push", "forked(self._seed + _rank())", "forked(self._seed)", "libraries"),
+    Mutant("a step without gradient is moved", "adapters/push", "if all(parameter.grad is None for parameter in moved):", "if False:", "adapters"),
+    Mutant("a closure returns the loss alone", "adapters/attaching", "loss + last.weight * last.penalty", "loss", "adapters"),
+    Mutant("the hook stays", "adapters/attaching", "        handle.remove()", "        pass", "adapters"),
+    Mutant("silence where nothing was pushed", "adapters/attaching", "    check_fired(push.history)\n", "", "adapters"),
+    Mutant("Lightning draws anew within a step", "adapters/lightning", "again=self._last is not None", "again=False", "libraries"),
+    Mutant("Pyro is not attached", "adapters/pyro", "    svi.loss_and_grads = loss_and_grads\n", "", "libraries"),
+    Mutant("a GP-LVM without noise", "adapters/gpytorch", "predicted = self.likelihood(self.model(self.latents(n)))", "predicted = self.model(self.latents(n))", "libraries"),
+    Mutant("the energy test is blind across", "adapters/checking", "@ vectors / values.clamp", "/ values.mean().clamp", "adapters"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """A training in two processes, by a file of its own, so that each starts quickly."""
 
 import random
+from datetime import timedelta
 from functools import partial
 
 import torch
@@ -35,10 +36,12 @@ def draw(module: nn.Module, n: int) -> torch.Tensor:
     return module(torch.randn(n, 3))
 
 
-def train(rank: int, file: str) -> None:
+def train(rank: int, file: str, port: int) -> None:
     """Train under DistributedDataParallel with either weight, and save parameters and penalties of this process."""
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    place = f"tcp://127.0.0.1:{port}"
+    # A fault ends in an error, not in waiting for the other process.
+    distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2, timeout=timedelta(seconds=60))
     weights: tuple[float | str, ...] = (1.0, "auto")
     for weight in weights:
         module = host()
@@ -51,6 +54,7 @@ def train(rank: int, file: str) -> None:
                 optimizer.step()
         moved = nn.utils.parameters_to_vector(module.parameters()).detach()
         torch.save((moved, [pushed.penalty for pushed in push.history]), f"{file}.{weight}.{rank}")
+    distributed.barrier()
     distributed.destroy_process_group()
 
 

@@ -2,7 +2,7 @@
 
 import random
 import re
-import subprocess
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -356,6 +356,20 @@ def test_gpytorch_takes_the_steps_of_an_added_loss_term() -> None:
     assert (left[0] - left[2]).abs().max() > 1e-2
 
 
+def test_faults_of_hosts_are_told() -> None:
+    needed("gpytorch")
+    with pytest.raises(TypeError, match=r"the model must be a BayesianGPLVM, got Identity\. For others use attach"):
+        adapters.gpytorch.GPLVM(nn.Identity(), nn.Identity())
+    with forked(0):
+        model = gpytorch()["build"]().model
+    model.X.prior_x = None
+    with pytest.raises(ValueError, match=r"the latents have no prior to draw from\. Pass latents=lambda n:"):
+        adapters.gpytorch.GPLVM(model, nn.Identity())
+    needed("pyro")
+    with forked(1), pytest.raises(ValueError, match=r"the model has no site 'y'\. Its sites: z, x\."):
+        adapters.pyro.Model(pyro()["build"]().model, "y").draw(5)
+
+
 def trained(tmp_path: Path, penalty: Any, optimizer: Any, **settings: Any) -> tuple[torch.Tensor, Any]:
     """Train a LightningModule for three steps, and return how it moved and what was pushed."""
     with forked(3):
@@ -416,12 +430,13 @@ def test_lightning_tells_that_nothing_was_pushed(tmp_path: Path) -> None:
         trained(tmp_path, broken, partial(torch.optim.SGD, lr=0.01))
 
 
-@pytest.mark.parametrize(("name", "package"), [("pyro", "pyro"), ("lightning", "lightning"), ("gpytorch", "gpytorch")])
-def test_a_missing_library_is_told(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
+@pytest.mark.parametrize("name", [name for name, remedy in adapters.LIBRARIES.items() if remedy])
+def test_a_missing_library_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name, *(module for module in sys.modules if module.startswith(f"{name}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, f"moreso.adapters.{name}", raising=False)
     monkeypatch.delattr(adapters, name, raising=False)
-    sentence = f"moreso.adapters.{name} needs the package '{package}'. Install it with: pip install 'moreso[{name}]'."
+    sentence = f"moreso.adapters.{name} needs the package '{name}'. Install it with: pip install 'moreso[{name}]'"
     with pytest.raises(ModuleNotFoundError, match=re.escape(sentence)):
         getattr(adapters, name)
 
@@ -431,15 +446,21 @@ def test_a_library_without_an_adapter_is_told() -> None:
         _ = adapters.pytroch
 
 
-def test_moreso_is_imported_without_the_libraries() -> None:
-    code = "import sys, moreso; print([n for n in ('lightning', 'pyro', 'gpytorch') if n in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+def test_only_the_file_of_a_library_imports_it() -> None:
+    for path in (Path(adapters.__file__)).parents[1].rglob("*.py"):
+        text = path.read_text()
+        for name in ("lightning", "pyro", "gpytorch"):
+            imported = re.search(rf"^\s*(import|from) {name}\b", text, re.MULTILINE)
+            assert bool(imported) == (path == Path(adapters.__file__).parent / f"{name}.py"), path
 
 
 def test_processes_of_one_training_stay_equal(tmp_path: Path) -> None:
     """Two processes, each with draws of its own: the same steps, those of the mean of both penalties."""
     file = tmp_path / "ranks"
-    spawn(ranks.train, (str(file),), nprocs=2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(ranks.train, (str(file), port), nprocs=2)
     for weight in (1.0, "auto"):
         (first, one), (second, other) = (torch.load(f"{file}.{weight}.{rank}") for rank in (0, 1))
         assert torch.equal(first, second)

@@ -21,6 +21,7 @@ from moreso import (
     Regularizer,
     Relation,
     Synthesizer,
+    adapters,
     ask,
     audit,
     derive,
@@ -29,6 +30,7 @@ from moreso import (
     report,
     worth,
 )
+from moreso.adapters.checking import statements
 from moreso.cli import main
 from moreso.dependence import Dependence
 from moreso.models import FactorAnalysis
@@ -170,6 +172,20 @@ def train(model: type[FactorAnalysis], **settings: Any) -> None:
         fit(model(3), ROWS, **settings)
 
 
+def attached(draw: Any = None, owner: Any = None, knowledge: Any = None, steps: int = 0, **settings: Any) -> None:
+    """Attach knowledge to a model that takes so many steps."""
+    with torch.random.fork_rng():
+        model = FactorAnalysis(3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        settings = {"features": NAMES, **settings}
+        with adapters.attach(
+            owner if owner is not None else model, draw or model.sample, knowledge or KNOWN, **settings
+        ):
+            for _ in range(steps):
+                model.loss(ROWS).backward()
+                optimizer.step()
+
+
 def table(**columns: Any) -> pd.DataFrame:
     random = np.random.default_rng(0)
     return pd.DataFrame({name: random.normal(size=10) for name in NAMES} | columns)
@@ -187,6 +203,9 @@ class Diverging(FactorAnalysis):
         self.drawn += 1
         return super().sample(n) / torch.tensor([1.0, 1.0, self.drawn < 3])
 
+
+with torch.random.fork_rng():
+    OTHER = FactorAnalysis(3)
 
 # Faults of Python calls: call -> part of the sentence.
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -267,6 +286,49 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "step 2: 'x' holds values that are not finite in 'outlet'. Lower the learning rate",
     ),
     "every": (lambda: train(FactorAnalysis, every=0), "'every' must be at least 1, got 0."),
+    "attached to nothing": (
+        lambda: attached(owner=ROWS),
+        "the model must be a module, an adapter with 'parameters()' or a PyTorch optimizer, got Tensor.",
+    ),
+    "attached without features": (lambda: attached(features=None), "'features' must name the columns of the draws"),
+    "attached with features twice": (
+        lambda: attached(knowledge=Regularizer(KNOWN, NAMES)),
+        "'features' and 'data' are the regularizer's own. Leave them out, or pass the knowledge.",
+    ),
+    "attached to text": (
+        lambda: attached(knowledge=STATEMENT),
+        "the knowledge must be a moreso.Knowledge or a moreso.Regularizer, got str.",
+    ),
+    "attached every": (lambda: attached(every=0), "'every' must be at least 1, got 0. 1 pushes at every step."),
+    "attached draws": (lambda: attached(draws=3), "'draws' must be at least 4, got 3. The usual number is 256."),
+    "attached weight": (
+        lambda: attached(weight="much"),
+        "the weight must be 'auto' or a number of at least 0, got 'much'. Leave it at 'auto'.",
+    ),
+    "attached draws without gradient": (
+        lambda: attached(lambda n: ROWS, steps=1),
+        "the draws carry no gradient to the parameters that the optimizer moves. Draw with rsample()",
+    ),
+    "attached draws of another model": (
+        lambda: attached(OTHER.sample, knowledge=torch.sum, features=None, steps=1),
+        "the draws carry no gradient to the parameters that the optimizer moves. Draw with rsample()",
+    ),
+    "attached draws not finite": (
+        lambda: attached(lambda n: torch.full((n, 3), torch.nan), steps=2),
+        "step 0: 'x' holds values that are not finite in 'ambient'.",
+    ),
+    "distribution without rsample": (
+        lambda: adapters.distributions.Distribution(lambda: torch.distributions.Poisson(ROWS.abs()), []),
+        "Poisson has no reparameterised samples (has_rsample is false), and others carry no gradient.",
+    ),
+    "distribution without parameters": (
+        lambda: adapters.distributions.Distribution(lambda: torch.distributions.Normal(0.0, 1.0)),
+        "the parameters of function are not known. Pass them: parameters=flow.parameters().",
+    ),
+    "a host that shows nothing": (
+        lambda: statements(torch.randn(50, 3, generator=torch.Generator().manual_seed(0))),
+        "samples of the host show no dependence clearly.",
+    ),
     "level": (lambda: audit(table(), KNOWN, level=5), "'level' must be in (0, 1), got 5."),
     "block": (
         lambda: audit(table(), KNOWN, block=2),

@@ -28,7 +28,7 @@ def __getattr__(name: str) -> ModuleType:
         if not LIBRARIES[name] or str(error.name).startswith("moreso"):
             raise
         raise ModuleNotFoundError(
-            f"moreso.adapters.{name} needs the package '{error.name}'. Install it with: "
+            f"moreso.adapters.{name} needs the package '{str(error.name).split('.')[0]}'. Install it with: "
             f"pip install '{LIBRARIES[name]}'",
             name=error.name,
         ) from error

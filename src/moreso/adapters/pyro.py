@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from pyro import poutine
 from pyro.infer import SVI, Predictive
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from moreso.adapters.push import Push, Settings, check_fired, penalty_of
@@ -45,7 +46,8 @@ class Model:
         with poutine.block(), poutine.trace() as trace, poutine.uncondition():
             self.model(*self.arguments(n))
         if self.site not in trace.trace.nodes:
-            sites = ", ".join(trace.trace.stochastic_nodes) or "none"
+            plates = {name for name, node in trace.trace.nodes.items() if site_is_subsample(node)}
+            sites = ", ".join(name for name in trace.trace.stochastic_nodes if name not in plates)
             raise ValueError(f"the model has no site '{self.site}'. Its sites: {sites}.")
         value: Any = trace.trace.nodes[self.site]["value"]
         return _rows(value)
