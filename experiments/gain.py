@@ -2,8 +2,8 @@
 
 Each run fits one model on 40 random rows of a table and scores held-out rows; arms of one set, model and seed share
 rows, split and starting parameters, so that their differences are paired. A run is a line of JSON in
-experiments/results/gain.jsonl, and one that is there is not run again: stop and start as you like. Seeds are the outer
-loop, so that any part of it is a fair picture.
+experiments/results/gain.jsonl, and one that is there is not run again: stop and start as you like. Sets and models are
+the inner loops, so that any part of it is a fair picture.
 
 Tables are cut to complete rows, and to the columns that statements name and the first others, up to `COLUMNS` in all:
 without their many further columns the wide tables are still those of their field, and a run takes seconds.
@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -156,20 +157,14 @@ def done() -> Iterator[tuple[Any, ...]]:
             yield line["set"], line["model"], line["seed"], line["arm"]
 
 
-def main(models: list[str]) -> None:
-    """Run what is lacking, the weights of hindsight last."""
+def main(models: list[str], seeds: int = SEEDS) -> None:
+    """Run what is lacking: first the arms of the claim, for all sets and seeds, then what they are compared with."""
     torch.set_num_threads(1)
     finished = set(done())
-    order = [
-        (late, seed, name, model)
-        for late in (False, True)
-        for seed in range(SEEDS)
-        for name in sets.SETS
-        for model in models
-    ]
-    for late, seed, name, model in order:
+    stages = [["default"], ["flipped"], ["l2", "dropout"], ["ratio"]]
+    for stage, seed, name, model in product(stages, range(seeds), sets.SETS, models):
         for arm in arms(model):
-            if arm.startswith("ratio") != late or (name, model, seed, arm) in finished:
+            if arm.split(" ")[0] not in stage or (name, model, seed, arm) in finished:
                 continue
             try:
                 lines = run(name, model, seed, arm)

@@ -125,7 +125,7 @@ MUTANTS = [
     Mutant("an interrupted fit begins the next", "synthesizer/synthesizer", " and not self.history_.interrupted", "", "synthesizer"),
     Mutant("a file of two entries in random order", "archive", "{FORMAT: f\"{_digest(text, whole)} {text}\"}", "{FORMAT: f\"{_digest(text, whole)} {text}\", \"x\": \"\"}", "archive"),
     Mutant("penalty climbs", "training/loop", "parameter.grad + scale * grad", "parameter.grad - scale * grad", "training"),
-    Mutant("penalty moves the model's random numbers", "training/loop", "    with torch.random.fork_rng():\n        torch.manual_seed(int(", "    if True:\n        _ = (int(", "contract"),
+    Mutant("penalty moves the model's random numbers", "training/loop", "    with seeded(int(torch.randint(2**62, (), generator=seeds))):", "    if True:", "contract"),
     Mutant("worst epoch kept", "training/loop", "if state.losses[-1] < state.best:", "if state.losses[-1] > state.best or state.epoch == 0:", "training"),
     Mutant("validation rows trained on", "training/loop", "return order[:-held], ", "return order, ", "training"),
     Mutant("noise left out of samples", "models/latent", "(torch.Size([n]))).rsample()", "(torch.Size([n]))).mean", "contract"),

@@ -346,7 +346,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "trust": (lambda: Synthesizer(trust="some").fit(table()), "'trust' must be 'audit' or 'all', got 'some'."),
     "device": (
         lambda: Synthesizer(device="gpu").fit(table()),
-        "the device must be one of auto, cpu, cuda, mps, got 'gpu'.",
+        "the device must be one of auto, cpu, cuda, got 'gpu'.",
     ),
     "precision": (
         lambda: Synthesizer(precision="8").fit(table()),

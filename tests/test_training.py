@@ -249,5 +249,5 @@ def test_what_is_wrong_with_a_machine_is_told_at_once(monkeypatch: pytest.Monkey
     monkeypatch.setitem(DEVICES, "cuda", lambda: False)
     with pytest.raises(ValueError, match=r"(?s)'cuda' is not available here.*32-true, bf16-mixed, got '8'"):
         machine("cuda", "8")
-    with pytest.raises(ValueError, match="the device must be one of auto, cpu, cuda, mps, got 'gpu'"):
+    with pytest.raises(ValueError, match="the device must be one of auto, cpu, cuda, got 'gpu'"):
         machine("gpu")

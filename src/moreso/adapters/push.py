@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
 from moreso.relative import Features
-from moreso.training import Penalty, check_weight, relative_weight
+from moreso.training import Penalty, check_weight, relative_weight, seeded
 
 Draw = Callable[[int], Tensor]
 """From n to n samples that carry gradients to the parameters, by the law of the library's own sampler."""
@@ -190,12 +190,7 @@ def check_fired(history: Sequence[Pushed]) -> None:
 def forked(seed: int) -> Iterator[None]:
     """Run with random numbers of its own: PyTorch's, NumPy's and Python's states are put back afterwards."""
     before = np.random.get_state(), random.getstate()
-    # An unused CUDA stays unused: asking for its state would start it.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed_all(seed)
+    with seeded(seed):
         np.random.seed(seed % 2**32)
         random.seed(seed)
         try:

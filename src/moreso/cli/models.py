@@ -33,7 +33,7 @@ from moreso.worth import worth as run_worth
 )
 @click.option("--max-epochs", type=int, default=defaults(Synthesizer)["max_epochs"], show_default=True)
 @click.option(
-    "--device", default=defaults(Synthesizer)["device"], show_default=True, help="Where to train: cpu, cuda, mps, auto."
+    "--device", default=defaults(Synthesizer)["device"], show_default=True, help="Where to train: cpu, cuda or auto."
 )
 @click.option(
     "--precision", default=defaults(Synthesizer)["precision"], show_default=True, help="'32-true' or 'bf16-mixed'."

@@ -46,7 +46,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
             knowledge changed.
         progress: show a bar while fitting.
-        device: where to train: "cpu", "cuda", "mps" or "auto"; the trained model is on the CPU.
+        device: where to train: "cpu", "cuda" or "auto"; the trained model is on the CPU.
         precision: to train in: "32-true" or "bf16-mixed".
         random_state: seed of everything; None draws one and keeps it as `seed_`.
 
@@ -201,8 +201,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def _build(self, n_features: int) -> nn.Module:
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed_)
+        with training.seeded(self.seed_):
             return (MODELS[self.model] if isinstance(self.model, str) else self.model)(n_features)
 
     def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
@@ -226,8 +225,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"'n' must be at least 1, got {n}. Ask for as many rows as you want.")
         seed = self.seed_ if random_state is None else random_state
         random = np.random.default_rng(seed)
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(seed)
+        with training.seeded(seed), torch.no_grad():
 
             def draw(count: int) -> pd.DataFrame:
                 return self.columns_.decode(self.model_.sample(count).double().numpy(), random)
@@ -270,8 +268,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if faults := self.columns_.unknown(X):
             raise ValueError("\n".join(faults))
         rows = self.columns_.encode(X)
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(self.seed_)
+        with training.seeded(self.seed_), torch.no_grad():
             log_prob = self.model_.log_prob(torch.as_tensor(rows, dtype=torch.float32))
         # Change of variables: the model's density is one of the encoded columns.
         return log_prob.double().numpy() + self.columns_.log_slope(rows)

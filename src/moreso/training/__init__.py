@@ -1,7 +1,7 @@
 """The loop, for people who have none: any model with a loss and samples, and optionally a penalty on its samples."""
 
 from moreso.training.loop import AUTO_RATIO, History, Penalty, check_weight, fit, relative_weight, split
-from moreso.training.machine import machine, machine_faults
+from moreso.training.machine import machine, machine_faults, seeded
 
 __all__ = [
     "AUTO_RATIO",
@@ -12,5 +12,6 @@ __all__ = [
     "machine",
     "machine_faults",
     "relative_weight",
+    "seeded",
     "split",
 ]

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from moreso.models import GenerativeModel, HasValidationLoss
 from moreso.training.checkpoint import Checkpoint, State, purpose
-from moreso.training.machine import machine
+from moreso.training.machine import machine, seeded
 
 Penalty = Callable[[Tensor], Tensor]
 """From samples that carry gradients to a scalar; 0 where nothing is to be pushed."""
@@ -120,8 +120,7 @@ def fit(
     check_weight(weight)
     if every < 1:
         raise ValueError(f"'every' must be at least 1, got {every}. 1 pushes at every step.")
-    with torch.random.fork_rng(), _bar(progress) as bar:
-        torch.manual_seed(random_state)
+    with seeded(random_state), _bar(progress) as bar:
         seeds = torch.Generator().manual_seed(random_state)
         fabric = fabric or machine()
         where = str(fabric.device), fabric.strategy.precision.precision
@@ -231,8 +230,7 @@ def _push(
 ) -> float:
     """Add the penalty's gradient to the gradients that the loss has left, and return the penalty."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with torch.random.fork_rng():
-        torch.manual_seed(int(torch.randint(2**62, (), generator=seeds)))
+    with seeded(int(torch.randint(2**62, (), generator=seeds))):
         try:
             with autocast():
                 samples = model.sample(draws)
@@ -266,8 +264,7 @@ def _evaluate(model: Any, rows: Tensor) -> float:
     model.eval()
     watched = "validation_loss" if isinstance(model.module, HasValidationLoss) else "loss"
     model.mark_forward_method(watched)
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(0):
         loss = float(getattr(model, watched)(rows))
     if not math.isfinite(loss):
         raise ValueError(f"the model's loss became {loss}. Lower the learning rate or scale the columns.")
