@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint mutants bench docs clean
+.PHONY: demo test lint mutants bench paper paper-full docs clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
@@ -23,6 +23,18 @@ bench: $(READY)  ## Measure speed and memory against other libraries (half an ho
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.tables
+
+paper: $(READY)  ## Run what is lacking of the experiments on the tables that come along (minutes), and write docs/results.md.
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.audit
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gain factor vae --seeds 3
+	$(BIN)/python -m docs.generate results
+
+paper-full: $(READY)  ## All of them: hours. Set aside experiments/results/gain.jsonl to measure anew.
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.audit
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/derive.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gain
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.compare
+	$(BIN)/python -m docs.generate results
 
 docs: $(READY)  ## Write the generated parts of README.md and docs/ anew.
 	$(BIN)/python -m docs.generate

@@ -1,0 +1,89 @@
+"""The measurement of gains: what it does around the models."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from experiments import gain, sets
+
+from moreso.models import VAE, FactorAnalysis
+
+
+def test_rows_are_few_complete_and_not_those_held_out() -> None:
+    train, test, knowledge = gain.prepared("wine", 0)
+    assert train.shape == (40, 14)
+    assert len(test) == 138
+    assert not set(train.index) & set(test.index)
+    assert set(knowledge.features) <= set(train.columns)
+    assert not gain.prepared("wine", 1)[0].index.equals(train.index)
+
+
+def test_columns_that_statements_name_come_first() -> None:
+    train, _, knowledge = gain.prepared("breast_cancer", 0)
+    assert train.shape[1] == max(gain.COLUMNS, len(knowledge.features))
+    assert set(train.columns[: len(knowledge.features)]) == set(knowledge.features)
+
+
+@pytest.mark.parametrize("name", sets.SETS)
+def test_half_of_the_statements_are_turned_and_none_contradict(name: str) -> None:
+    knowledge = sets.knowledge(name)
+    found = gain.flipped(knowledge, np.random.default_rng(0))
+    turned = sum(a.plus == b.minus and a.minus == b.plus for a, b in zip(knowledge, found, strict=True))
+    same = sum(a.plus == b.plus and a.minus == b.minus for a, b in zip(knowledge, found, strict=True))
+    assert (turned, same) == (len(knowledge) // 2, len(knowledge) - len(knowledge) // 2)
+    assert not found.contradictions()
+
+
+def test_l2_counts_in_training_only() -> None:
+    with torch.random.fork_rng():
+        model = FactorAnalysis(3)
+    rows = torch.zeros(4, 3)
+    penalised = gain.L2Penalised(model, 0.5)
+    squares = sum(parameter.square().sum().item() for parameter in model.parameters())
+    assert (penalised.loss(rows) - model.loss(rows)).item() == pytest.approx(squares / 2, rel=1e-4)
+    penalised.eval()
+    assert penalised.loss(rows).item() == model.loss(rows).item()
+
+
+def test_dropout_stands_behind_every_activation() -> None:
+    with torch.random.fork_rng():
+        model = gain.with_dropout(VAE(3), 0.5)
+        found = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+        assert len(found) >= 2
+        for network in [module for module in model.modules() if isinstance(module, torch.nn.Sequential)]:
+            kinds = [type(module).__name__ for module in network]
+            assert all(
+                kinds[kinds.index("Dropout", at) - 1] != "Linear" for at, k in enumerate(kinds) if k == "Dropout"
+            )
+            assert kinds[-1] == "Linear"
+        model.eval()
+        assert torch.isfinite(model.log_prob(torch.zeros(2, 3))).all()  # type: ignore[operator]
+
+
+def line(arm: str, seed: int, score: float, validation: float = 0.0) -> dict[str, Any]:
+    head = {"set": "wine", "model": "vae", "statements": 10, "undecided": 3, "held_in_samples": 0.5, "fell_back": False}
+    return {**head, "arm": arm, "seed": seed, "log_likelihood": score, "validation": [validation, validation]}
+
+
+def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = []
+    for seed, own in enumerate((1.0, 2.0, 3.0)):
+        lines += [line("plain", seed, own), line("default", seed, own + 0.5 + seed / 10)]
+        lines += [line("l2 0.1", seed, own - 1, validation=seed), line("l2 0.2", seed, own + 1, validation=1.5)]
+    lines.append(line("default", 9, 0.0))  # of a run whose plain model is not there yet
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = gain.gains()
+    assert found.loc[found["arm"] == "default", "gain"].tolist() == pytest.approx([0.5, 0.6, 0.7])
+    assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
+    mean, low, high = gain.interval(pd.Series([0.5, 0.6, 0.7]))
+    assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
+    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | +0.33 ± 2.87 | - |"
+    assert row in gain.table().splitlines()
+    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.600 | - | +0.333 | - | 0 of 3 |" in gain.summary().splitlines()
