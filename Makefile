@@ -2,14 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+FOREIGN := ctgan
 
 .PHONY: demo test lint mutants bench paper paper-full docs clean
+.PHONY: demo test test-adapters lint mutants bench docs clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
 
 test: lint  ## Everything that CI runs. One thread a process: two processes share the cores better than threads do.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-adapters: .venv-adapters/ready  ## Adapters of libraries that need other versions than ours, in an environment of their own.
+	OMP_NUM_THREADS=1 .venv-adapters/bin/python -m pytest tests/adapters
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,10 +45,18 @@ docs: $(READY)  ## Write the generated parts of README.md and docs/ anew.
 	$(BIN)/python -m docs.generate
 
 clean:
-	rm -rf .venv moreso-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-adapters moreso-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "moreso needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# ctgan and sdv are under the Business Source License, which allows tests such as these: they are installed here alone,
+# and are no dependency of moreso, not even an optional one.
+.venv-adapters/ready: pyproject.toml constraints-adapters.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "moreso needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv-adapters
+	.venv-adapters/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-adapters.txt --editable . beartype hypothesis pytest $(FOREIGN)
 	@touch $@

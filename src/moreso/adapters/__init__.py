@@ -11,6 +11,8 @@ __all__ = ["Adapter", "Checked", "Push", "Pushed", "attach", "check_adapter"]
 
 # library -> what pip installs, where moreso itself does not need it.
 LIBRARIES = {
+    # Under the Business Source License: in no extra, for whoever wants it to install.
+    "ctgan": "ctgan",
     "distributions": "",
     "gpytorch": "moreso[gpytorch]",
     "lightning": "moreso[lightning]",
@@ -27,8 +29,9 @@ def __getattr__(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not LIBRARIES[name] or str(error.name).startswith("moreso"):
             raise
+        package = LIBRARIES[name] if LIBRARIES[name].isidentifier() else f"'{LIBRARIES[name]}'"
         raise ModuleNotFoundError(
             f"moreso.adapters.{name} needs the package '{str(error.name).split('.')[0]}'. Install it with: "
-            f"pip install '{LIBRARIES[name]}'",
+            f"pip install {package}.",
             name=error.name,
         ) from error
