@@ -77,6 +77,22 @@ def test_rows_are_decoded_as_the_library_does(name: str) -> None:
     assert (gradient[:, starts] != 0).all()
 
 
+def test_levels_are_drawn_by_the_logarithm_of_their_frequency() -> None:
+    """As CTGAN samples them: seen where a generator does just what it is told."""
+    rows = table()[["level"]].assign(level=["rare"] * 6 + ["often"] * 234)
+    adapter = fitted("CTGAN", rows)
+
+    class Obedient(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 100 * x[:, -2:]
+
+    adapter.model._generator = Obedient()
+    with forked(0):
+        shares = [x.mean(0).tolist() for x in (adapter.draw(4000), adapter.sample(4000))]
+    assert shares[0] == pytest.approx(shares[1], abs=0.03)
+    assert shares[0] == pytest.approx((np.log([7, 235]) / np.log([7, 235]).sum()).tolist(), abs=0.03)
+
+
 def test_rows_are_measured_as_an_audit_does() -> None:
     knowledge = Knowledge.parse("level: a > c\nlevel: {a, b} > {c, n}\nb: a > level")
     adapter, rows = fitted("TVAE"), table()
@@ -99,6 +115,10 @@ def test_statements_are_pushed_in_the_library_s_own_fit(name: str) -> None:
         assert [pushed.step for pushed in push.history] == [0, 1, 2, 3] * 2
         assert push.history[0].penalty > 0
         assert {pushed.held for pushed in push.history} <= {0.0, 1.0}
+    with pytest.raises(KnowledgeError, match="unknown feature 'a'"):  # noqa: PT012, SIM117
+        with forked(0), adapters.ctgan.attach(host, knowledge, draws=64):
+            host.fit(rows, ["level"])
+            host.fit(rows[["c", "level"]], ["level"])
 
 
 @pytest.mark.parametrize("name", MODELS)

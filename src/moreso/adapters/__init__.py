@@ -17,6 +17,7 @@ LIBRARIES = {
     "gpytorch": "moreso[gpytorch]",
     "lightning": "moreso[lightning]",
     "pyro": "moreso[pyro]",
+    "sdv": "sdv",
 }
 
 

@@ -47,14 +47,14 @@ class Table:
     """
 
     def __init__(self, model: Any) -> None:
-        kind = next((each for each in NEEDED if isinstance(model, each)), None)
-        if kind is None:
-            raise TypeError(f"the model must be a CTGAN or a TVAE of ctgan, got {type(model).__name__}. Pass one.")
-        if missing := [name for name in NEEDED[kind] if not hasattr(model, name)]:
-            raise RuntimeError(_unknown(f"{kind.__name__} has no '{missing[0]}'"))
-        self.model = model
+        self._model = checked(model)
         self._columns: list[Column] = []
         self._learned: object = None
+
+    @property
+    def model(self) -> Any:
+        """The CTGAN or TVAE."""
+        return self._model
 
     @property
     def net(self) -> Any:
@@ -188,6 +188,16 @@ def attach_table(
         return attach_draws(table, table.draw, knowledge, data=data, **settings)
     late = Late(table, knowledge, data)
     return attach_draws(table, late.draw, late, **settings)
+
+
+def checked(model: Any) -> Any:
+    """Return the model, or raise as `Table` does."""
+    kind = next((each for each in NEEDED if isinstance(model, each)), None)
+    if kind is None:
+        raise TypeError(f"the model must be a CTGAN or a TVAE of ctgan, got {type(model).__name__}. Pass one.")
+    if missing := [name for name in NEEDED[kind] if not hasattr(model, name)]:
+        raise RuntimeError(_unknown(f"{kind.__name__} has no '{missing[0]}'"))
+    return model
 
 
 def _part(x: Tensor, columns: slice) -> Tensor:
