@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-FOREIGN := ctgan sdv
+FOREIGN := ctgan diffusers scvi-tools sdv
 
 .PHONY: demo test lint mutants bench paper paper-full docs clean
 .PHONY: demo test test-adapters lint mutants bench docs clean

@@ -13,7 +13,7 @@ from tests.test_docs import ADAPTERS, _forked, run_section  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
-FOREIGN = re.findall(r"^FOREIGN := (.*)$", MAKEFILE, re.MULTILINE)[0].split()
+FOREIGN = re.findall(r"^FOREIGN := (.*)$", MAKEFILE, re.MULTILINE)[0].replace("-tools", "").split()
 
 
 @pytest.mark.parametrize("library", FOREIGN)
@@ -25,7 +25,7 @@ def test_make_test_adapters_skips_no_library(library: str) -> None:
 
 def test_every_file_has_its_library_installed() -> None:
     tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
-    assert tested - {"environment"} == set(FOREIGN)
+    assert tested - {"environment"} <= set(FOREIGN)
 
 
 @pytest.mark.usefixtures("_forked")
