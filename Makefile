@@ -4,8 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FOREIGN := ctgan diffusers scvi-tools sdv
 
-.PHONY: demo test lint mutants bench paper paper-full docs clean
-.PHONY: demo test test-adapters lint mutants bench docs clean
+.PHONY: demo test test-adapters lint mutants bench paper paper-full docs clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
