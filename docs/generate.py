@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
@@ -104,19 +105,23 @@ def demo_output() -> str:
 
 
 def generate(*parts: str) -> None:
-    """Write the generated parts that are named, by default all."""
+    """Write the generated pages that are named, by default all, and what README.md shows of them."""
     pages = {"cli": cli_reference, "api": api_reference, "results": results}
     for name, page in pages.items():
         if name in parts or not parts:
             (ROOT / "docs" / f"{name}.md").write_text(page(), encoding="utf-8")
-    if parts:
-        return
     readme = ROOT / "README.md"
-    block = f"<!-- demo -->\n```text\n$ make demo\n{demo_output()}\n```\n<!-- /demo -->"
-    text = re.sub(
-        r"<!-- demo -->.*<!-- /demo -->", lambda _: block, readme.read_text(encoding="utf-8"), flags=re.DOTALL
-    )
+    blocks = {"gain": gain.summary(["default", "flipped"])}
+    if not parts:
+        blocks["demo"] = f"```text\n$ make demo\n{demo_output()}\n```"
+    text = readme.read_text(encoding="utf-8")
+    for name, block in blocks.items():
+        text = re.sub(rf"(?s)<!-- {name} -->.*<!-- /{name} -->", partial(_between, name, block), text)
     readme.write_text(text, encoding="utf-8")
+
+
+def _between(name: str, block: str, _: re.Match[str]) -> str:
+    return f"<!-- {name} -->\n{block}\n<!-- /{name} -->"
 
 
 if __name__ == "__main__":

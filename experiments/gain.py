@@ -12,7 +12,7 @@ without their many further columns the wide tables are still those of their fiel
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -192,7 +192,8 @@ def gains() -> pd.DataFrame:
     lines["chosen"] = lines["validation"].map(np.mean)
     lines["kind"] = lines["arm"].str.split(" ").str[0]
     tuned = lines[lines["kind"].isin(["l2", "dropout"])].sort_values("chosen").groupby([*keys, "kind"]).tail(1)
-    return pd.concat([lines, tuned.assign(arm=tuned["kind"])], ignore_index=True).dropna(subset="gain")
+    found = pd.concat([lines, tuned.assign(arm=tuned["kind"])], ignore_index=True).dropna(subset="gain")
+    return found.sort_values("model", key=lambda models: models.map(NAMES.index), kind="stable", ignore_index=True)
 
 
 def interval(values: "pd.Series[float]") -> tuple[float, float, float]:
@@ -228,10 +229,9 @@ def table() -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def summary() -> str:
-    """Return, a model, on how many sets the default gains and loses, and its mean gain beside the other ways."""
+def summary(shown: Sequence[str] = ("default", "flipped", "l2", "dropout")) -> str:
+    """Return, a model, on how many sets the default gains and loses, and the mean gains of arms."""
     found = gains()
-    shown = ["default", "flipped", "l2", "dropout"]
     head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
     rows = [head, ["---"] * len(head)]
     for model, part in found.groupby("model", sort=False):
@@ -240,7 +240,7 @@ def summary() -> str:
         won = sum(low > 0 for _, low, _ in ends)
         lost = sum(high < 0 for _, _, high in ends)
         means = [part[part["arm"] == arm].groupby("set")["gain"].mean() for arm in shown]
-        cells = [f"{each.mean():+.3f}" if len(each) else "-" for each in means]
+        cells = [cell(each) for each in means]
         fell = f"{own['fell_back'].sum():.0f} of {len(own)}"
         rows.append([str(model), str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -104,11 +104,21 @@ def test_every_adapter_has_a_section() -> None:
     assert AUTO_RATIO == 0.3
 
 
+@pytest.mark.usefixtures("_forked")
+def test_the_page_on_worth_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "worth.md").read_text(), re.DOTALL)
+    exec(compile(block, "worth.md", "exec"), {})
+    assert "outlet: inlet > ambient" in capsys.readouterr().out
+
+
 def test_generated_pages_are_up_to_date() -> None:
     generate = load(ROOT / "docs" / "generate.py")
     assert (ROOT / "docs" / "cli.md").read_text() == generate.cli_reference(), "run: make docs"
     assert (ROOT / "docs" / "api.md").read_text() == generate.api_reference(), "run: make docs"
     assert (ROOT / "docs" / "results.md").read_text() == generate.results(), "run: make docs"
+    shown = re.search(r"(?s)<!-- gain -->\n(.*)\n<!-- /gain -->", (ROOT / "README.md").read_text())
+    assert shown
+    assert shown[1] == generate.gain.summary(["default", "flipped"]), "run: make docs"
 
 
 def test_the_readme_shows_the_demo() -> None:

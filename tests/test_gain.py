@@ -86,4 +86,4 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
     row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | +0.33 ± 2.87 | - |"
     assert row in gain.table().splitlines()
-    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.600 | - | +0.333 | - | 0 of 3 |" in gain.summary().splitlines()
+    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | +0.33 | - | 0 of 3 |" in gain.summary().splitlines()

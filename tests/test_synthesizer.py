@@ -168,7 +168,8 @@ def test_an_interrupted_fit_is_usable_and_fits_nothing_more(plant: pd.DataFrame,
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, precision: str, tmp_path: Path) -> None:
     """On a GPU where there is one; what was trained is on the CPU, and of single precision."""
-    fitted = quick(model=model, knowledge=KNOWLEDGE, device="auto", precision=precision, max_epochs=3).fit(plant)
+    settings = {"device": "auto", "precision": precision, "compare": False, "max_epochs": 3}
+    fitted = quick(model=model, knowledge=KNOWLEDGE, **settings).fit(plant)
     assert {(value.device.type, value.is_floating_point() and value.dtype) for value in fitted.model_.parameters()} == {
         ("cpu", torch.float32)
     }
