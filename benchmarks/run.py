@@ -272,7 +272,7 @@ common = random.normal(size=(ROWS, 3))
 table = pd.DataFrame({f"f{i}": common[:, i % 3] * (i % 4) + random.normal(size=ROWS) for i in range(30)})
 knowledge = moreso.Knowledge(tuple(moreso.Relation(f"f{i}", f"f{i + 3}", f"f{i + 4}") for i in range(10)))
 start = time.process_time()
-moreso.Synthesizer("MODEL", knowledge, trust="all", random_state=0).fit(table)
+moreso.Synthesizer("MODEL", knowledge, random_state=0).fit(table)
 """
 
 # Not getrusage, whose peak a process inherits from the one that started it.

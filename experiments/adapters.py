@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,7 @@ def tabular(name: str) -> Callable[[pd.DataFrame, Knowledge | None, int], tuple[
     """Return how CTGAN or TVAE is fitted, and sampled."""
 
     def fit(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[Sampler, int]:
-        import ctgan  # noqa: PLC0415 (under the Business Source License: only where a user has it)
-
-        model = getattr(ctgan, name)(enable_gpu=False)
+        model = getattr(import_module("ctgan"), name)(enable_gpu=False)
         model.set_random_state(seed)
         with nullcontext() if knowledge is None else adapters.ctgan.attach(model, knowledge, data=train):
             model.fit(train)
@@ -69,6 +68,7 @@ def flow(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[S
     return sample, 60 * len(loader)
 
 
+# ctgan is under the Business Source License: only where a user has it.
 HOSTS = {"CTGAN": tabular("CTGAN"), "TVAE": tabular("TVAE"), "zuko's NSF": flow}
 
 
@@ -116,9 +116,11 @@ def main() -> None:
     """Run what is lacking."""
     torch.set_num_threads(1)
     done = {(line["host"], line["seed"]) for line in read()}
+    if not compare.installed("ctgan"):
+        print("CTGAN and TVAE: skipped, they need the package 'ctgan'. Run 'make test-adapters', or install it.")
     for seed in range(SEEDS):
         for host in HOSTS:
-            if (host, seed) not in done:
+            if (host, seed) not in done and (host not in ("CTGAN", "TVAE") or compare.installed("ctgan")):
                 text = json.dumps(run(host, seed))
                 with RESULTS.open("a", encoding="utf-8") as file:
                     file.write(text + "\n")

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jaxtyping
@@ -39,6 +40,17 @@ from moreso.training import fit
 NAMES = ["ambient", "inlet", "outlet"]
 STATEMENT = "outlet: inlet > ambient"
 ROWS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+
+
+def factor() -> FactorAnalysis:
+    with torch.random.fork_rng():
+        return FactorAnalysis(3)
+
+
+def half() -> Any:
+    """Return what Fabric makes on a GPU for precision "16-mixed"."""
+    return SimpleNamespace(strategy=SimpleNamespace(precision=SimpleNamespace(precision="16-mixed")))
+
 
 # Faults of statements: text -> every sentence.
 STATEMENTS: dict[str, list[str]] = {
@@ -344,6 +356,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "the model must be one of factor, vae, gan, vaegan, gplvm, flow, flowmatching or a module, got 'vea'.",
     ),
     "trust": (lambda: Synthesizer(trust="some").fit(table()), "'trust' must be 'audit' or 'all', got 'some'."),
+    "ratio": (
+        lambda: Synthesizer(ratio=-0.3, weight=-1).fit(table()),
+        "the ratio must be a number above 0, got -0.3. Leave it at 0.3.\n"
+        "the weight must be 'auto' or a number of at least 0, got -1. Leave it at 'auto'.",
+    ),
+    "scaled gradients": (
+        lambda: fit(factor(), ROWS, fabric=half()),
+        "the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.",
+    ),
     "device": (
         lambda: Synthesizer(device="gpu").fit(table()),
         "the device must be one of auto, cpu, cuda, got 'gpu'.",

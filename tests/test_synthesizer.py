@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from moreso import Knowledge, Synthesizer, report
 from moreso.models import MODELS, FactorAnalysis
 from moreso.synthesizer import knowing
+from moreso.synthesizer import synthesizer as estimator
 from moreso.synthesizer.knowing import harmed
 from moreso.training import split
 
@@ -224,3 +225,30 @@ def test_harm_is_told_from_chance() -> None:
     assert not any(harmed(one, one + other + 2) for one, other in zip(plain, noise, strict=True))
     assert not harmed(plain[0], plain[0])
     assert harmed(plain[0], plain[0] - np.inf)
+
+
+def test_long_tables_are_scored_in_parts(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory of an importance-weighted density grows with the rows that are scored at once."""
+    fitted = quick().fit(plant)
+    whole, seen, score = fitted.score_samples(plant), [], fitted.model_.log_prob
+
+    def spy(x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return score(x)
+
+    monkeypatch.setattr(estimator, "SCORED", 25)
+    monkeypatch.setattr(fitted.model_, "log_prob", spy)
+    np.testing.assert_allclose(fitted.score_samples(plant), whole, rtol=1e-5)
+    assert seen == [25, 25, 10]
+
+
+def test_harm_is_judged_on_a_bounded_number_of_rows(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(plain: np.ndarray, informed: np.ndarray) -> bool:
+        seen.append(len(plain))
+        return False
+
+    seen: list[int] = []
+    monkeypatch.setattr(knowing, "harmed", judge)
+    monkeypatch.setattr(knowing, "JUDGED", 9)
+    quick(knowledge=KNOWLEDGE).fit(plant)
+    assert seen == [9]

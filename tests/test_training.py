@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from torch import nn
 
 from moreso import Knowledge, Regularizer
 from moreso.models import FactorAnalysis
-from moreso.training import AUTO_RATIO, fit, machine, relative_weight
+from moreso.training import AUTO_RATIO, fit, loop, machine, relative_weight, seeded
 from moreso.training.machine import DEVICES
 
 
@@ -251,3 +252,36 @@ def test_what_is_wrong_with_a_machine_is_told_at_once(monkeypatch: pytest.Monkey
         machine("cuda", "8")
     with pytest.raises(ValueError, match="the device must be one of auto, cpu, cuda, got 'gpu'"):
         machine("gpu")
+
+
+def test_a_gpu_is_seeded_before_its_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit is what starts CUDA, and its first random numbers there must be those of the seed."""
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    with seeded(3):
+        pass
+    assert not seeds
+    with seeded(4, torch.device("cuda")):
+        pass
+    assert seeds == [4]
+    devices: list[torch.device | None] = []
+
+    def spy(seed: int, device: torch.device | None = None) -> AbstractContextManager[None]:
+        devices.append(device)
+        return seeded(seed)
+
+    monkeypatch.setattr(loop, "seeded", spy)
+    fabric = machine()
+    fit(model(), rows(), max_epochs=1, fabric=fabric)
+    assert devices[0] == fabric.device
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_fit_on_a_gpu_is_the_same_in_another_process() -> None:
+    code = (
+        "import torch; from moreso.models import VAE; from moreso.training import fit, machine; torch.manual_seed(0);"
+        "x = torch.randn(40, 3); print(fit(VAE(3), x, max_epochs=5, fabric=machine('cuda')).validation_loss)"
+    )
+    found = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)}
+    assert len(found) == 1

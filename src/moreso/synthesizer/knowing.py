@@ -18,6 +18,10 @@ often prefer the worse of two models that differ little: a usual level costs mor
 (docs/decisions/0010)."""
 
 
+JUDGED = 1000
+"""Rows that judge harm at most: more find harm that does not matter, and take time."""
+
+
 class _Decoded(nn.Module):
     """A regularizer of what samples become as columns of the table."""
 

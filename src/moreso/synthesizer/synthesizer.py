@@ -21,6 +21,9 @@ from moreso.synthesizer import conditions, knowing, saving
 from moreso.synthesizer.columns import Columns, table_faults
 from moreso.tables import check_table
 
+SCORED = 2000
+"""Rows that are scored at once, since an importance-weighted density takes memory for every row."""
+
 Model = str | nn.Module | Callable[[int], nn.Module]
 
 
@@ -163,7 +166,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         """Keep the plain model, and warn, where knowledge did clear harm."""
         assert self.plain_ is not None
         _, stops = training.split(len(X), self.validation, self.seed_)
-        rows = X.iloc[stops.numpy()]
+        rows = X.iloc[stops[: knowing.JUDGED].numpy()]
         plain, informed = self.plain_.score_samples(rows), self.score_samples(rows)
         if knowing.harmed(plain, informed):
             self.harm_ = knowing.explain_harm(float((informed - plain).mean()), len(rows))
@@ -175,7 +178,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if X is not None and not isinstance(X, pd.DataFrame):
             raise TypeError(f"the table must be a pandas DataFrame, got {type(X).__name__}. Wrap it: pd.DataFrame(x).")
         faults: list[str] = []
-        checks: list[Callable[[], None]] = [lambda: training.check_weight(self.weight)]
+        checks: list[Callable[[], None]] = [lambda: training.check_weight(self.weight, self.ratio)]
         if X is not None:
             faults += table_faults(X)
             if knowledge := self.knowledge:
@@ -269,7 +272,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             raise ValueError("\n".join(faults))
         rows = self.columns_.encode(X)
         with training.seeded(self.seed_), torch.no_grad():
-            log_prob = self.model_.log_prob(torch.as_tensor(rows, dtype=torch.float32))
+            parts = torch.as_tensor(rows, dtype=torch.float32).split(SCORED)
+            log_prob = torch.cat([self.model_.log_prob(part) for part in parts])
         # Change of variables: the model's density is one of the encoded columns.
         return log_prob.double().numpy() + self.columns_.log_slope(rows)
 

@@ -91,7 +91,7 @@ def fit(
         penalty: a scalar on samples, usually a `moreso.Regularizer`.
         weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `ratio` times as long as the loss's, on
             the parameters that samples depend on.
-        ratio: of the two lengths.
+        ratio: of the two lengths, above 0.
         draws: samples for the penalty, each time.
         every: steps from one push of the penalty to the next.
         validation: share of the rows, at least one row.
@@ -110,19 +110,18 @@ def fit(
 
     Raises:
         TypeError: the model has no `loss` or no `sample`.
-        ValueError: a weight that is neither "auto" nor a number of at least 0, an `every` below 1, or a loss or samples
-            that are not finite, with the step.
+        ValueError: a weight, a ratio or an `every` out of its range, precision "16-mixed", or a loss or samples that
+            are not finite, with the step.
     """
     if not isinstance(model, GenerativeModel):
         raise TypeError(
             f"the model must have 'loss(x)' and 'sample(n)', got {type(model).__name__}. See moreso.models."
         )
-    check_weight(weight)
-    if every < 1:
-        raise ValueError(f"'every' must be at least 1, got {every}. 1 pushes at every step.")
-    with seeded(random_state), _bar(progress) as bar:
+    check_weight(weight, ratio)
+    fabric = fabric or machine()
+    _check(every, fabric)
+    with seeded(random_state, fabric.device), _bar(progress) as bar:
         seeds = torch.Generator().manual_seed(random_state)
-        fabric = fabric or machine()
         where = str(fabric.device), fabric.strategy.precision.precision
         settings = weight, ratio, draws, every, validation, batch_size, learning_rate, random_state, where
         digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
@@ -212,10 +211,22 @@ def split(n: int, validation: float, random_state: int) -> tuple[Tensor, Tensor]
     return order[:-held], order[-held:]
 
 
-def check_weight(weight: float | str) -> None:
-    """Raise unless `weight` is "auto" or a number of at least 0."""
+def _check(every: int, fabric: Fabric) -> None:
+    if every < 1:
+        raise ValueError(f"'every' must be at least 1, got {every}. 1 pushes at every step.")
+    if fabric.strategy.precision.precision == "16-mixed":
+        raise ValueError("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
+
+
+def check_weight(weight: float | str, ratio: float = AUTO_RATIO) -> None:
+    """Raise unless `weight` is "auto" or a number of at least 0, and `ratio` a number above 0; all faults at once."""
+    faults = []
+    if not (isinstance(ratio, int | float) and 0 < ratio < float("inf")):
+        faults.append(f"the ratio must be a number above 0, got {ratio!r}. Leave it at {AUTO_RATIO}.")
     if weight != "auto" and not (isinstance(weight, int | float) and 0 <= weight < float("inf")):
-        raise ValueError(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
+        faults.append(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 def _push(

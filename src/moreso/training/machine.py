@@ -56,12 +56,17 @@ def machine(
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Run with PyTorch's random numbers of a seed; those of before go on afterwards."""
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Run with PyTorch's random numbers of a seed; those of before go on afterwards.
+
+    Args:
+        seed: of the CPU, and of all CUDA devices where CUDA is in use or `device` is one.
+        device: that is about to be used.
+    """
     # An unused CUDA stays unused: asking for its state would start it, and torch.manual_seed queues its seed, slowly.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices):
+    cuda = torch.cuda.is_initialized() or (device is not None and device.type == "cuda")
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()):
         torch.default_generator.manual_seed(seed)
-        if devices:
+        if cuda:
             torch.cuda.manual_seed_all(seed)
         yield
