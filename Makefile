@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-FOREIGN := ctgan diffusers scvi-tools sdv
+FOREIGN := ctgan diffusers pythae scvi-tools sdv
 
 .PHONY: demo test test-adapters lint mutants bench paper paper-full docs clean
 

@@ -17,6 +17,7 @@ LIBRARIES = {
     "gpytorch": "moreso[gpytorch]",
     "lightning": "moreso[lightning]",
     "pyro": "moreso[pyro]",
+    "pythae": "pythae",
     "sdv": "sdv",
 }
 
