@@ -284,6 +284,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Regularizer(KNOWN, NAMES)(ROWS.clone().index_fill_(1, torch.tensor([1]), torch.nan)),
         "'x' holds values that are not finite in 'inlet'.",
     ),
+    "data not finite": (
+        lambda: Regularizer(KNOWN, NAMES, data=ROWS * torch.tensor([0, torch.nan, 1])),
+        "'ambient': all rows are equal: a constant group has no bandwidth. Leave it out or pass one.\n"
+        "'inlet': the rows hold values that are not finite. Leave these rows out, or fill them in.",
+    ),
     "batch of integers": (
         lambda: Regularizer(KNOWN, NAMES)(ROWS.long()),
         "'x' must hold floating-point numbers, got torch.int64. Convert it: x.float().",

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.distributions import Independent, Normal
 
-from moreso.models import GAN, GPLVM, VAEGAN, FactorAnalysis
+from moreso.models import GAN, GPLVM, VAE, VAEGAN, FactorAnalysis
+from moreso.models.latent import LatentModel, gaussian
 from moreso.training import fit
 
 
@@ -94,3 +96,38 @@ def test_early_stopping_watches_the_validation_loss_where_there_is_one() -> None
             return torch.tensor(7.0)
 
     assert fit(Watched(3), torch.randn(20, 3), max_epochs=3).validation_loss == (7, 7, 7)
+
+
+class Linear(LatentModel):
+    """A latent model whose density is known: x = 2 z + noise in each of two columns."""
+
+    def likelihood(self, z: torch.Tensor) -> Independent:
+        return gaussian(2 * z, torch.full_like(z, 0.5))
+
+
+def test_a_wrong_posterior_does_not_spoil_the_likelihood() -> None:
+    """Encoders are wrong about rows unlike those they were trained on, and such rows decide a mean of logarithms."""
+    model = Linear(2, n_latent=2, hidden=4)
+    model.encoder[2].weight.data.zero_()
+    model.encoder[2].bias.data = torch.tensor([4.0, -4.0, -2.0, -2.0])
+    x = torch.tensor([[0.0, 0.0], [1.0, -3.0], [2.0, 1.0]])
+    found = model.log_prob(x)
+    truth = Normal(0.0, (2**2 + 0.5**2) ** 0.5).log_prob(x).sum(1)
+    assert (found - truth).abs().max() < 0.5
+
+
+@pytest.mark.parametrize(("n", "least", "most"), [(40, 4.0, 7.5), (3000, 8.0, 1e5)])
+def test_tails_are_learned_from_many_rows_and_assumed_of_few(n: int, least: float, most: float) -> None:
+    model, rows = VAE(2), torch.randn(n, 2)
+    fit(model, rows, max_epochs=60, patience=60)
+    degrees = (2 + model.log_df.exp()).tolist()
+    assert least < min(degrees) and max(degrees) < most
+
+
+def test_a_far_row_keeps_a_density() -> None:
+    """Ten standard deviations out: 50 nats under Gaussian noise."""
+    model, rows = VAE(2), torch.randn(40, 2)
+    fit(model, rows, max_epochs=60, patience=60)
+    with torch.no_grad():
+        near, far = model.log_prob(torch.tensor([[0.0, 0.0], [0.0, 10.0]])).tolist()
+    assert 5 < near - far < 30

@@ -40,12 +40,14 @@ def median_bandwidth(x: Float[Tensor, "n d"], *, max_rows: int = 1000) -> Float[
         max_rows: longer samples are thinned evenly to this many rows.
 
     Raises:
-        ValueError: all rows are equal, so that there is no distance to measure.
+        ValueError: all rows are equal, so that there is no distance to measure, or they are not finite.
 
     References:
         Gretton, Bousquet, Smola & Schoelkopf, "Measuring Statistical Dependence with Hilbert-Schmidt Norms", 2005.
     """
     rows = x.detach()[:: math.ceil(len(x) / max_rows)]
+    if not rows.isfinite().all():
+        raise ValueError("the rows hold values that are not finite. Leave these rows out, or fill them in.")
     distances = torch.pdist(rows)
     median = distances.median()
     if median == 0:

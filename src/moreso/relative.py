@@ -81,7 +81,7 @@ class RelativeDependence(nn.Module):
 
     Raises:
         KnowledgeError: no relation, or names outside `features`.
-        ValueError: a group is constant in `data`.
+        ValueError: a group is constant in `data`, or not finite.
     """
 
     bandwidths: Tensor | None
@@ -122,15 +122,20 @@ class RelativeDependence(nn.Module):
         self.register_buffer("columns", columns, persistent=False)
         # Where the columns are all used, in order, gathering them would cost a copy and a slow gradient.
         self._all_columns = columns.tolist() == list(range(len(names)))
-        widths = None if data is None else torch.stack([self._bandwidth(group, data) for group in self.groups])
+        widths = None if data is None else self._widths(data)
         self.register_buffer("bandwidths", widths)
 
-    def _bandwidth(self, group: tuple[str, ...], data: object) -> Float[Tensor, ""]:
-        try:
-            rows = data if isinstance(data, Tensor) else torch.tensor(np.array(data))
-            return median_bandwidth(self.read(rows, group))
-        except ValueError as error:
-            raise ValueError(f"'{', '.join(group)}': {error}") from None
+    def _widths(self, data: object) -> Float[Tensor, " groups"]:
+        rows = data if isinstance(data, Tensor) else torch.tensor(np.array(data))
+        found, faults = [], []
+        for group in self.groups:
+            try:
+                found.append(median_bandwidth(self.read(rows, group)))
+            except ValueError as error:
+                faults.append(f"'{', '.join(group)}': {error}")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return torch.stack(found)
 
     def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "n _"]:
         """Return the samples of one group of features."""
