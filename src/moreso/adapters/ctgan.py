@@ -19,7 +19,7 @@ from torch import Tensor
 
 from moreso.adapters.attaching import attach as attach_draws
 from moreso.adapters.modes import Column, columns_of
-from moreso.adapters.push import Push, Settings
+from moreso.adapters.push import MARGIN, Push, Settings
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
 from moreso.training import Penalty
@@ -125,7 +125,7 @@ class Table:
         }
         spread = np.hstack([column.spread(1000, random) for column in columns])
         ruler = torch.tensor(spread, dtype=torch.float32) if data is None else self.rows(data)
-        return Regularizer(knowledge, features, data=ruler)
+        return Regularizer(knowledge, features, data=ruler, margin=MARGIN)
 
 
 class Late:

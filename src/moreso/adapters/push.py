@@ -14,6 +14,9 @@ from moreso.relations import Knowledge
 from moreso.relative import Features
 from moreso.training import Penalty, check_weight, relative_weight, seeded
 
+MARGIN = 1.0
+"""Of statements' gaps, in standard errors: a loop without early stopping would not notice that a push goes too far."""
+
 Draw = Callable[[int], Tensor]
 """From n to n samples that carry gradients to the parameters, by the law of the library's own sampler."""
 
@@ -162,7 +165,7 @@ def penalty_of(knowledge: Knowledge | Penalty, features: Features | None, data: 
                 "'features' must name the columns of the draws, in order. Pass features=[...], and the training rows "
                 "as 'data', or a moreso.Regularizer in place of the knowledge."
             )
-        return Regularizer(knowledge, features, data=data)
+        return Regularizer(knowledge, features, data=data, margin=MARGIN)
     if not callable(knowledge):
         raise TypeError(
             f"the knowledge must be a moreso.Knowledge or a moreso.Regularizer, got {type(knowledge).__name__}. Write "
