@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import ndtr
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
+from experiments import worlds
 from moreso import Knowledge
 from moreso.demo import knowledge_text, patients
 
@@ -68,7 +69,7 @@ def load(name: str) -> pd.DataFrame:
         KeyError: there is no such set.
         MissingPackageError: the package that it comes with is not installed.
     """
-    return SETS[name].load()
+    return (SETS | WORLDS)[name].load()
 
 
 def knowledge(name: str) -> Knowledge:
@@ -77,7 +78,7 @@ def knowledge(name: str) -> Knowledge:
     Raises:
         KeyError: there is no such set.
     """
-    if SETS[name].load is patients:
+    if (SETS | WORLDS)[name].load is patients:
         return Knowledge.parse(knowledge_text())
     return Knowledge.read(KNOWLEDGE / f"{name}.txt")
 
@@ -169,3 +170,11 @@ SETS: dict[str, Set] = {
     "wine": Set("analyses of wines", wine),
     "breast_cancer": Set("nuclei in smears", breast_cancer),
 }
+"""Public tables, by name; the one that is simulated stands for tables of its kind that may not be shown."""
+
+WORLDS: dict[str, Set] = {
+    "toy": Set("a toy whose density is known", worlds.toy),
+    "triples": Set("triples of digits, the first two of a kind", worlds.triples),
+    "plant": Set("a simulated plant with recycle and control", worlds.plant),
+}
+"""Simulated tables whose truth is known, by name."""

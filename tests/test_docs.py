@@ -117,7 +117,7 @@ def test_generated_pages_are_up_to_date() -> None:
     assert (ROOT / "docs" / "api.md").read_text() == generate.api_reference(), "run: make docs"
     assert (ROOT / "docs" / "results.md").read_text() == generate.results(), "run: make docs"
     blocks = {
-        ("README.md", "gain"): generate.gain.summary(["default", "flipped"]),
+        ("README.md", "gain"): generate.tables.summary(["default", "flipped"]),
         ("docs/adapters.md", "effect"): generate.adapters.table(),
     }
     for (page, name), block in blocks.items():

@@ -4,8 +4,13 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from experiments import adapters, audit, sets
+from experiments import adapters, audit, hosts, sets, worlds
+from sklearn.datasets import load_digits
+
+from moreso import audit as moreso_audit
 
 BUNDLED = [name for name, each in sets.SETS.items() if each.package is None]
 
@@ -27,7 +32,52 @@ def test_sets_that_need_nothing_optional_have_the_columns_that_their_knowledge_n
 
 
 def test_every_file_belongs_to_a_set() -> None:
-    assert {path.stem for path in sets.KNOWLEDGE.glob("*.txt")} == set(sets.SETS) - {"diabetes"}
+    assert {path.stem for path in sets.KNOWLEDGE.glob("*.txt")} == set(sets.SETS | sets.WORLDS) - {"diabetes"}
+
+
+@pytest.mark.parametrize("name", sets.WORLDS)
+def test_what_is_known_of_a_simulated_table_is_true_of_it(name: str) -> None:
+    table, knowledge = sets.load(name), sets.knowledge(name)
+    assert not knowledge.contradictions() and all(relation.reason for relation in knowledge)
+    assert table.equals(sets.load(name)) and (table.nunique() == len(table)).all()
+    assert all(finding.verdict.holds for finding in moreso_audit(table[:400], knowledge))
+
+
+def test_no_correlation_shows_what_the_toy_hides() -> None:
+    table = sets.load("toy")
+    assert all(
+        abs(table[f"{b}_ref"].corr(table[f"{b}_near"])) < abs(table[f"{b}_ref"].corr(table[f"{b}_far"])) for b in "abc"
+    )
+    # Minus the entropy: three Gaussian columns, and three and three with a share of that variance.
+    entropy = 3 * (1.5 * np.log(2 * np.pi * np.e) + 0.5 * np.log(1 - worlds.SQUARE) + 0.5 * np.log(1 - worlds.LINE))
+    assert worlds.toy_density(table).mean() == pytest.approx(-entropy, abs=0.2)
+
+
+def test_triples_are_pairs_of_a_kind_and_a_third() -> None:
+    rows, data = sets.load("triples").to_numpy().reshape(-1, 3, 36), load_digits()
+    kinds = {image[1:7, 1:7].astype(int).tobytes(): kind for image, kind in zip(data.images, data.target, strict=True)}
+    found = np.array([[kinds[np.floor(image).astype(int).tobytes()] for image in row] for row in rows])
+    assert (found[:, 0] == found[:, 1]).mean() > 0.99 and 0.05 < (found[:, 0] == found[:, 2]).mean() < 0.15
+
+
+def test_samples_are_rounded_as_the_table_is() -> None:
+    assert [adapters.decimals(pd.Series(column)) for column in ([1.0, 20.0], [0.25, 1.5], [1 / 3, 2.0])] == [0, 2, 6]
+
+
+def test_hosts_get_standardised_rows_and_return_the_table_s_units() -> None:
+    train = pd.DataFrame({"a": [1.0, 2.0, 6.0], "b": [10.0, 30.0, 20.0]})
+    units = hosts.Units(train)
+    assert units.rows.mean(0).abs().max() < 1e-6 and (units.rows.std(0, correction=0) - 1).abs().max() < 1e-6
+    pd.testing.assert_frame_equal(units.back(units.rows), train, rtol=1e-6)
+
+
+@pytest.mark.parametrize("host", [name for name, each in hosts.HOSTS.items() if each.package in ("zuko", "pyro-ppl")])
+def test_a_host_is_pushed_where_there_is_knowledge(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "EPOCHS", 2)
+    table, knowledge = sets.load("toy")[:60], sets.knowledge("toy")
+    drawn = [hosts.HOSTS[host].fit(table, stated, 0)[0](5) for stated in (None, None, knowledge)]
+    assert list(drawn[0]) == list(table) and len(drawn[0]) == 5
+    assert drawn[0].equals(drawn[1]) and not drawn[0].equals(drawn[2])
 
 
 @pytest.mark.parametrize("name", [name for name in sets.SETS if name not in BUNDLED])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from experiments import gain, sets
+from experiments import gain, rivals, sets, tables
 
 from moreso.models import VAE, FactorAnalysis
 
@@ -31,7 +31,7 @@ def test_columns_that_statements_name_come_first() -> None:
 @pytest.mark.parametrize("name", sets.SETS)
 def test_half_of_the_statements_are_turned_and_none_contradict(name: str) -> None:
     knowledge = sets.knowledge(name)
-    found = gain.flipped(knowledge, np.random.default_rng(0))
+    found = gain.altered(knowledge, "flipped", np.random.default_rng(0))
     turned = sum(a.plus == b.minus and a.minus == b.plus for a, b in zip(knowledge, found, strict=True))
     same = sum(a.plus == b.plus and a.minus == b.minus for a, b in zip(knowledge, found, strict=True))
     assert (turned, same) == (len(knowledge) // 2, len(knowledge) - len(knowledge) // 2)
@@ -42,7 +42,7 @@ def test_l2_counts_in_training_only() -> None:
     with torch.random.fork_rng():
         model = FactorAnalysis(3)
     rows = torch.zeros(4, 3)
-    penalised = gain.L2Penalised(model, 0.5)
+    penalised = rivals.L2Penalised(model, 0.5)
     squares = sum(parameter.square().sum().item() for parameter in model.parameters())
     assert (penalised.loss(rows) - model.loss(rows)).item() == pytest.approx(squares / 2, rel=1e-4)
     penalised.eval()
@@ -51,7 +51,7 @@ def test_l2_counts_in_training_only() -> None:
 
 def test_dropout_stands_behind_every_activation() -> None:
     with torch.random.fork_rng():
-        model = gain.with_dropout(VAE(3), 0.5)
+        model = rivals.with_dropout(VAE(3), 0.5)
         found = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
         assert len(found) >= 2
         for network in [module for module in model.modules() if isinstance(module, torch.nn.Sequential)]:
@@ -64,8 +64,16 @@ def test_dropout_stands_behind_every_activation() -> None:
         assert torch.isfinite(model.log_prob(torch.zeros(2, 3))).all()  # type: ignore[operator]
 
 
-def line(arm: str, seed: int, score: float, validation: float = 0.0) -> dict[str, Any]:
-    head = {"set": "wine", "model": "vae", "statements": 10, "undecided": 3, "held_in_samples": 0.5, "fell_back": False}
+def line(arm: str, seed: int, score: float, validation: float = 0.0, rows: int = 40) -> dict[str, Any]:
+    head = {
+        "set": "wine",
+        "model": "vae",
+        "rows": rows,
+        "statements": 10,
+        "undecided": 3,
+        "held_in_samples": 0.5,
+        "fell_back": False,
+    }
     return {**head, "arm": arm, "seed": seed, "log_likelihood": score, "validation": [validation, validation]}
 
 
@@ -76,14 +84,51 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     for seed, own in enumerate((1.0, 2.0, 3.0)):
         lines += [line("plain", seed, own), line("default", seed, own + 0.5 + seed / 10)]
         lines += [line("l2 0.1", seed, own - 1, validation=seed), line("l2 0.2", seed, own + 1, validation=1.5)]
+    lines += [line("plain", 0, 5.0, rows=80), line("default", 0, 6.0, rows=80)]
     lines.append(line("default", 9, 0.0))  # of a run whose plain model is not there yet
     monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
     gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    found = gain.gains()
-    assert found.loc[found["arm"] == "default", "gain"].tolist() == pytest.approx([0.5, 0.6, 0.7])
+    found = tables.gains()
+    assert found.loc[found["arm"] == "default", "gain"].tolist() == pytest.approx([0.5, 0.6, 0.7, 1.0])
     assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
-    mean, low, high = gain.interval(pd.Series([0.5, 0.6, 0.7]))
+    mean, low, high = tables.interval(pd.Series([0.5, 0.6, 0.7]))
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
     row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | +0.33 ± 2.87 | - |"
-    assert row in gain.table().splitlines()
-    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | +0.33 | - | 0 of 3 |" in gain.summary().splitlines()
+    assert row in tables.table().splitlines()
+    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | +0.33 | - | 0 of 3 |" in tables.summary().splitlines()
+    monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
+    assert "| vae | wine | **+0.60 ± 0.25** (3) | +1.00 (1) |" in tables.curve().splitlines()
+
+
+def test_other_settings_are_shown_over_the_seeds_that_all_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = ["default", "turned one", "flipped", "half", "margin 1", "margin 2"]
+    lines = [line(arm, seed, place + seed / 10) for seed in (0, 1) for place, arm in enumerate(["plain", *shown])]
+    lines += [line("plain", 2, 0.0), line("default", 2, 9.0)]
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    monkeypatch.setitem(gain.STAGES, "sensitivity", gain.Stage((), ("wine",)))
+    (row,) = tables.sensitivity().splitlines()[2:]
+    assert [cell.split(" ")[0].strip("*") for cell in row.split(" | ")[2:]] == [f"+{place}.00" for place in range(1, 7)]
+    assert row.startswith("| wine | 2 |")
+
+
+def test_half_of_the_statements_and_one_turned() -> None:
+    knowledge, random = sets.knowledge("diabetes"), np.random.default_rng(0)
+    half = gain.altered(knowledge, "half", random)
+    assert len(half) == 6 and set(half) <= set(knowledge)
+    assert len(set(gain.altered(knowledge, "turned one", random)) & set(knowledge)) == len(knowledge) - 1
+    assert gain.altered(knowledge, "stated", random) == knowledge
+
+
+def test_blocks_are_independent_and_in_their_places() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = rivals.Blocks(FactorAnalysis, [[0, 2], [1, 3]])
+        parts: Any = model.models
+        for own, place in zip(parts, (100.0, 200.0), strict=True):
+            own.mean.data += place
+        assert (model.sample(50).mean(0) > 150).tolist() == [False, True, False, True]
+        x = torch.randn(4, 4)
+        whole = parts[0].log_prob(x[:, [0, 2]]) + parts[1].log_prob(x[:, [1, 3]])
+    torch.testing.assert_close(model.log_prob(x), whole)
+    assert model.loss(x).dim() == 0

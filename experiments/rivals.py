@@ -1,0 +1,60 @@
+"""Other ways to regularize, which need no knowledge or all of it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Blocks(nn.Module):
+    """The dedicated architecture: independent models of blocks of columns, for who knows that they are independent."""
+
+    def __init__(self, build: Callable[[int], Any], blocks: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(build(len(block)) for block in blocks)
+        self.blocks = [list(block) for block in blocks]
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the sum of the blocks' losses."""
+        return self._sum("loss", x)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the sum of the blocks' log-densities."""
+        return self._sum("log_prob", x)
+
+    def sample(self, n: int) -> Tensor:
+        """Return samples of all blocks, each column in its place."""
+        models: Any = self.models
+        drawn = torch.cat([model.sample(n) for model in models], dim=1)
+        places = torch.tensor([place for block in self.blocks for place in block])
+        return drawn[:, places.argsort()]
+
+    def _sum(self, name: str, x: Tensor) -> Tensor:
+        parts = zip(self.models, self.blocks, strict=True)
+        return torch.stack([getattr(model, name)(x[:, block]) for model, block in parts]).sum(0)
+
+
+class L2Penalised(nn.Module):
+    """A model whose loss adds `weight` times the sum of its squared parameters while it trains."""
+
+    def __init__(self, model: Any, weight: float) -> None:
+        super().__init__()
+        self.model, self.weight = model, weight
+        self.sample, self.log_prob = model.sample, model.log_prob
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss, penalised in training mode."""
+        loss: Tensor = self.model.loss(x)
+        if self.training:
+            loss = loss + self.weight * sum(parameter.square().sum() for parameter in self.model.parameters())
+        return loss
+
+
+def with_dropout(model: nn.Module, share: float) -> nn.Module:
+    """Put dropout behind every activation of the model's networks, in place."""
+    for network in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for place in reversed(range(1, len(network) - 1)):
+            if not list(network[place].parameters()):
+                network.insert(place + 1, nn.Dropout(share))
+    return model
