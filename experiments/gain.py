@@ -79,7 +79,10 @@ BLOCKS: dict[str, list[tuple[str, ...]]] = {
 
 
 def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the settings of a `Synthesizer` by the name of the arm; the fit of "default" makes the plain model too."""
+    """Return the settings of a `Synthesizer` by the name of the arm; the plain model is kept of the fit of "default".
+
+    Fixed ratios are for hindsight, and fall back to no plain model.
+    """
     build = MODELS[model]
     blocks = [[i for i, column in enumerate(columns) if column.startswith(starts)] for starts in BLOCKS.get(name, [])]
     l2: dict[str, dict[str, Any]] = {
@@ -92,9 +95,9 @@ def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, dict[str, A
     return {
         "default": {"knowledge": "stated"},
         "flipped": {"knowledge": "flipped"},
-        "turned one": {"knowledge": "turned one", "compare": False},
-        "half": {"knowledge": "half", "compare": False},
-        **{f"margin {m:g}": {"knowledge": "stated", "margin": m, "compare": False} for m in MARGINS},
+        "turned one": {"knowledge": "turned one"},
+        "half": {"knowledge": "half"},
+        **{f"margin {m:g}": {"knowledge": "stated", "margin": m} for m in MARGINS},
         **({"dedicated": {"model": lambda width: Blocks(build, blocks)}} if blocks else {}),
         **l2,
         **({} if model == "factor" else dropout),

@@ -439,7 +439,7 @@ def test_a_missing_library_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, f"moreso.adapters.{name}", raising=False)
     monkeypatch.delitem(vars(adapters), name, raising=False)
     # What is under the Business Source License is in no extra of ours.
-    package = name if name in ("ctgan", "sdv") else f"'moreso[{name}]'"
+    package = name if name in ("ctgan", "pythae", "sdv") else f"'moreso[{name}]'"
     sentence = f"moreso.adapters.{name} needs the package '{name}'. Install it with: pip install {package}."
     with pytest.raises(ModuleNotFoundError, match=re.escape(sentence)):
         getattr(adapters, name)

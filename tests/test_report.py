@@ -14,7 +14,10 @@ KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient # <same> pipe\nflow: inlet 
 
 @pytest.fixture
 def fits(plant: pd.DataFrame) -> list[Synthesizer]:
-    return [Synthesizer("factor", KNOWLEDGE, max_epochs=20, random_state=seed).fit(plant[:40]) for seed in (0, 1)]
+    return [
+        Synthesizer("factor", KNOWLEDGE, max_epochs=20, trust="all", random_state=seed).fit(plant[:40])
+        for seed in (0, 1)
+    ]
 
 
 def test_gaps_and_verdicts_are_those_of_the_audit(plant: pd.DataFrame, fits: list[Synthesizer]) -> None:

@@ -188,13 +188,13 @@ def test_a_model_that_knowledge_harms_gives_way_to_the_plain_one(
     assert not helped.sample(20).equals(helped.plain_.sample(20))
     monkeypatch.setattr(knowing, "HARM", 1.1)  # any change is harm
     assert not quick(knowledge=KNOWLEDGE, trust="all").fit(plant).harm_
-    with pytest.warns(UserWarning, match=r"made the model worse by .* nats a row on the 15 rows .* model was kept"):
+    with pytest.warns(UserWarning, match=r"seem to harm: .* nats a row on the 15 rows .* model was kept"):
         fitted = quick(knowledge=KNOWLEDGE).fit(plant)
     assert fitted.plain_ is not None
     pd.testing.assert_frame_equal(fitted.sample(20), fitted.plain_.sample(20))
     fitted.save(tmp_path / "model")
     assert Synthesizer.load(tmp_path / "model").harm_ == fitted.harm_
-    assert any("made the model worse" in line for line in report(fitted, plant, draws=200).summary)
+    assert any("seem to harm" in line for line in report(fitted, plant, draws=200).summary)
 
 
 def test_harm_is_judged_on_the_rows_that_decide_when_to_stop(
@@ -220,7 +220,7 @@ def test_harm_is_told_from_chance() -> None:
     plain = random.normal(size=(2000, 10))
     noise = random.normal(size=(2000, 10))
     found = np.mean([harmed(one, one + other) for one, other in zip(plain, noise, strict=True)])
-    assert 0.003 < found < 0.02
+    assert 0.16 < found < 0.24
     assert np.mean([harmed(one, one + other - 2) for one, other in zip(plain, noise, strict=True)]) > 0.9
     assert not any(harmed(one, one + other + 2) for one, other in zip(plain, noise, strict=True))
     assert not harmed(plain[0], plain[0])

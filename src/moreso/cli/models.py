@@ -29,7 +29,7 @@ from moreso.worth import worth as run_worth
     type=click.Choice(["audit", "all"]),
     default=defaults(Synthesizer)["trust"],
     show_default=True,
-    help="'audit' leaves out what DATA contradict, and all that does clear harm; 'all' obeys every statement.",
+    help="'audit' leaves out what DATA contradict, and all that seems to do harm; 'all' obeys every statement.",
 )
 @click.option("--max-epochs", type=int, default=defaults(Synthesizer)["max_epochs"], show_default=True)
 @click.option(

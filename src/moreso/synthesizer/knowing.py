@@ -12,11 +12,9 @@ from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
 from moreso.synthesizer.columns import Columns
 
-HARM = 0.01
-"""Level of the test by which the model with knowledge is worse than the plain one. Few rows decide, and by chance they
-often prefer the worse of two models that differ little: a usual level costs more gains than it spares losses
-(docs/decisions/0010)."""
-
+HARM = 0.2
+"""Level of the test by which the model with knowledge is worse than the plain one. A usual level would let harm pass
+that few rows cannot prove, and nearly nothing is lost where harmless knowledge is dropped (docs/decisions/0010)."""
 
 JUDGED = 1000
 """Rows that judge harm at most: more find harm that does not matter, and take time."""
@@ -64,7 +62,7 @@ def trusted(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> tuple[Know
 
 
 def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
-    """Whether rows are clearly less likely under the model with knowledge, by a paired one-sided t-test at `HARM`.
+    """Whether rows seem less likely under the model with knowledge, by a paired one-sided t-test at `HARM`.
 
     Args:
         plain: log-likelihood of each row that decided when to stop, under the plain model.
@@ -81,6 +79,6 @@ def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
 def explain_harm(change: float, rows: int) -> str:
     """Return the sentence about a model that the plain one replaces."""
     return (
-        f"the statements made the model worse by {-change:.3g} nats a row on the {rows} rows that decide when to stop, "
-        "so the plain model was kept. Audit them on more rows, or obey them with trust='all'."
+        f"the statements seem to harm: {-change:.3g} nats a row on the {rows} rows that decide when to stop, so the "
+        "plain model was kept. Audit them on more rows, or obey them with trust='all'."
     )
