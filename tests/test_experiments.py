@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from experiments import adapters, audit, hosts, sets, worlds
+from experiments import adapters, audit, games, hosts, sets, worlds
 from sklearn.datasets import load_digits
 
 from moreso import audit as moreso_audit
@@ -123,3 +123,23 @@ def test_the_effect_of_adapters_is_paired(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(adapters, "RESULTS", tmp_path / "adapters.jsonl")
     adapters.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     assert "| TVAE | 2 | 0.40 -> 0.10 | 0.75 -> 0.76 | **+0.01 ± 0.00** | 20 -> 20 |" in adapters.table()
+
+
+def test_the_distance_is_none_of_one_law_and_grows() -> None:
+    random = np.random.default_rng(0)
+    rows, same, other = (pd.DataFrame(random.normal(size=(300, 2)) * 10) for _ in range(3))
+    assert abs(games.distance(same, rows, rows)) < 0.01 < games.distance(other + 5, rows, rows)
+    assert games.distance(other + 5, rows, rows) < games.distance(other + 10, rows, rows)
+    assert games.distance(same / 10, rows / 10, rows / 10) == pytest.approx(games.distance(same, rows, rows))
+
+
+def test_effects_on_a_game_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [{"broken": 0.5, "auc": auc, "distance": 0.1} for auc in (0.6, 0.9)]
+    lines = [
+        {"set": "wine", "seed": seed, "without": each, "with": each | {"broken": 0.0, "auc": each["auc"] - 0.1}}
+        for seed, each in enumerate(before)
+    ]
+    monkeypatch.setattr(games, "RESULTS", tmp_path / "games.jsonl")
+    games.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    row = "| wine | 2 | 0.50 -> 0.00 | 0.75 -> 0.65 | **-0.10 ± 0.00** | +0.00 ± 0.00 |"
+    assert row in games.table().splitlines()

@@ -1,6 +1,7 @@
 """Laws of single models; what all share stands in test_contract.py."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -108,8 +109,9 @@ class Linear(LatentModel):
 def test_a_wrong_posterior_does_not_spoil_the_likelihood() -> None:
     """Encoders are wrong about rows unlike those they were trained on, and such rows decide a mean of logarithms."""
     model = Linear(2, n_latent=2, hidden=4)
-    model.encoder[2].weight.data.zero_()
-    model.encoder[2].bias.data = torch.tensor([4.0, -4.0, -2.0, -2.0])
+    last: Any = model.encoder[2]
+    last.weight.data.zero_()
+    last.bias.data = torch.tensor([4.0, -4.0, -2.0, -2.0])
     x = torch.tensor([[0.0, 0.0], [1.0, -3.0], [2.0, 1.0]])
     found = model.log_prob(x)
     truth = Normal(0.0, (2**2 + 0.5**2) ** 0.5).log_prob(x).sum(1)
