@@ -132,3 +132,7 @@ def test_blocks_are_independent_and_in_their_places() -> None:
         whole = parts[0].log_prob(x[:, [0, 2]]) + parts[1].log_prob(x[:, [1, 3]])
     torch.testing.assert_close(model.log_prob(x), whole)
     assert model.loss(x).dim() == 0
+
+
+def test_a_table_that_is_too_short_for_a_point_of_the_curve_is_left_out() -> None:
+    assert gain.run("wine", "factor", 0, "default", rows=160) == []
