@@ -9,7 +9,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from moreso import Knowledge, Synthesizer, report
+from moreso import Knowledge, Synthesizer, archive, report
 from moreso.models import MODELS, FactorAnalysis
 from moreso.synthesizer import knowing
 from moreso.synthesizer import synthesizer as estimator
@@ -78,6 +78,19 @@ def test_a_saved_model_comes_back_whole(plant: pd.DataFrame, tmp_path: Path, mod
     assert synthesizer.plain_ is not None
     pd.testing.assert_frame_equal(loaded.plain_.sample(10), synthesizer.plain_.sample(10))
     assert [path.name for path in tmp_path.iterdir()] == ["plant.model"]
+
+
+def test_a_file_of_another_model_is_told(plant: pd.DataFrame, tmp_path: Path) -> None:
+    """As one whose model has got other parameters since."""
+    path = tmp_path / "model"
+    quick().fit(plant).save(path)
+    header, tensors = archive.read(path)
+    archive.write(path, header, {("model.older" if "mean" in name else name): x for name, x in tensors.items()})
+    with pytest.raises(
+        ValueError, match=r"does not hold the parameters of this model .* fit and save it again\."
+    ) as caught:
+        Synthesizer.load(path)
+    assert str(caught.value).startswith(str(path))
 
 
 def test_a_model_of_the_users_own(plant: pd.DataFrame, tmp_path: Path) -> None:

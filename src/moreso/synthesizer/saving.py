@@ -25,7 +25,7 @@ def load(cls: type[Any], path: str | os.PathLike[str], model: Any) -> Any:
     """Read what `save` wrote, as an object of class `cls`.
 
     Raises:
-        ValueError: the file is missing, is not such a file, is of a newer version, or needs `model`.
+        ValueError: the file is missing, is not such a file, is of another version or model, or needs `model`.
     """
     header, tensors = archive.read(path)
     model = header.pop("model") or model
@@ -34,10 +34,16 @@ def load(cls: type[Any], path: str | os.PathLike[str], model: Any) -> Any:
     if "columns" not in header:
         raise ValueError(f"{path}: was written by an older moreso. Fit and save it again.")
     plain = header.pop("plain", None)
-    loaded = _restored(cls, header, {k: v for k, v in tensors.items() if not k.startswith("plain.")}, model)
-    if plain is not None:
-        own = {k.removeprefix("plain."): v for k, v in tensors.items() if k.startswith("plain.")}
-        loaded.plain_ = _restored(cls, plain, own, model)
+    try:
+        loaded = _restored(cls, header, {k: v for k, v in tensors.items() if not k.startswith("plain.")}, model)
+        if plain is not None:
+            own = {k.removeprefix("plain."): v for k, v in tensors.items() if k.startswith("plain.")}
+            loaded.plain_ = _restored(cls, plain, own, model)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: does not hold the parameters of this model ({str(error).splitlines()[0]}). It is of another "
+            "model or was written by an older moreso. Pass the model that it is of, or fit and save it again."
+        ) from error
     return loaded
 
 

@@ -298,6 +298,6 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             model: the module or callable, where the saved one was the user's own.
 
         Raises:
-            ValueError: the file is missing, is not such a file, is of a newer version, or needs `model`.
+            ValueError: the file is missing, is not such a file, is of another version or model, or needs `model`.
         """
         return saving.load(cls, path, model)
