@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from experiments import gain, sets
+from experiments import compare, gain, sets
 from experiments.gain import MARGINS, NAMES, ROWS, STAGES
 
 ARMS = ("default", "flipped", "l2", "dropout")
@@ -52,13 +52,13 @@ def table(names: Iterable[str] = tuple(sets.SETS), shown: Sequence[str] = ARMS) 
     """Return gains at 40 rows, a set and model, as a Markdown table."""
     found = at(gains(), names)
     head = ["model", "set", "seeds", "statements", "undecided", "held in samples", *shown]
-    rows = [head, ["---"] * len(head)]
+    rows = [head]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
         own = part[part["arm"] == "default"]
         held = f"{own['held_in_samples_plain'].mean():.2f} -> {own['held_in_samples'].mean():.2f}"
         counts = [str(len(own)), f"{own['statements'].mean():.0f}", f"{own['undecided'].mean():.1f}", held]
         rows.append([str(model), str(name), *counts, *(cell(part.loc[part["arm"] == arm, "gain"]) for arm in shown)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return compare.markdown(rows)
 
 
 def at(found: pd.DataFrame, names: Iterable[str], rows: int = ROWS) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def summary(shown: Sequence[str] = ARMS) -> str:
     """Return, a model, on how many public sets the default gains and loses, and the mean gains of arms."""
     found = at(gains(), sets.SETS)
     head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
-    rows = [head, ["---"] * len(head)]
+    rows = [head]
     for model, part in found.groupby("model", sort=False):
         own = part[part["arm"] == "default"]
         ends = [interval(each) for _, each in own.groupby("set")["gain"]]
@@ -80,7 +80,7 @@ def summary(shown: Sequence[str] = ARMS) -> str:
         cells = [cell(each) for each in means]
         fell = f"{own['fell_back'].sum():.0f} of {len(own)}"
         rows.append([str(model), str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return compare.markdown(rows)
 
 
 def curve() -> str:
@@ -89,14 +89,13 @@ def curve() -> str:
     found = found[(found["arm"] == "default") & found["set"].isin(STAGES["curve"].names)]
     counts = sorted(found["rows"].unique())
     rows = [["model", "set", *(f"{count} rows" for count in counts)]]
-    rows.append(["---"] * len(rows[0]))
     for (model, name), part in found.groupby(["model", "set"], sort=False):
         if part["rows"].nunique() > 1:
             cells = [part.loc[part["rows"] == count, "gain"] for count in counts]
             rows.append(
                 [str(model), str(name), *(f"{cell(each)} ({len(each)})" if len(each) else "-" for each in cells)]
             )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return compare.markdown(rows)
 
 
 def sensitivity() -> str:
@@ -104,10 +103,10 @@ def sensitivity() -> str:
     found = at(gains(), STAGES["sensitivity"].names)
     found = found[found["model"] == "vae"]
     shown = ["default", "turned one", "flipped", "half", *(f"margin {margin:g}" for margin in MARGINS)]
-    rows = [["set", "seeds", *shown], ["---"] * (2 + len(shown))]
+    rows = [["set", "seeds", *shown]]
     for name, part in found.groupby("set", sort=False):
         wide = part[part["arm"].isin(shown)].pivot_table(index="seed", columns="arm", values="gain")
         wide = wide.reindex(columns=shown).dropna()
         if len(wide):
             rows.append([str(name), str(len(wide)), *(cell(wide[arm]) for arm in shown)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return compare.markdown(rows)

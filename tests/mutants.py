@@ -135,6 +135,7 @@ MUTANTS = [
     Mutant("divergence left out", "models/vae", "(self.divergence(posterior) - self", "(0 * self.divergence(posterior) - self", "contract"),
     Mutant("proposal left out of the likelihood", "models/latent", ".log_prob(x) - proposal)", ".log_prob(x))", "contract"),
     Mutant("the encoder alone proposes latents", "models/latent", "parts = [posterior, wide, self.prior().expand(posterior.batch_shape)]", "parts = [posterior]", "models"),
+    Mutant("attached statements are pushed as far as the trainer's", "adapters/push", "data=data, margin=MARGIN)", "data=data)", "adapters"),
     Mutant("tails are not learned", "models/vae", "2 + self.log_df.clamp(max=10).exp()", "2 + self.log_df.detach().exp()", "models"),
     Mutant("rows with holes are a ruler", "kernels", "    if not rows.isfinite().all():", "    if False:", "messages"),
     Mutant("early stopping watches the loss alone", "training/loop", '"validation_loss" if', '"loss" if', "models"),

@@ -15,7 +15,7 @@ from torch import nn
 from moreso import Knowledge, Regularizer
 from moreso.adapters import Push, attach, check_adapter
 from moreso.adapters.checking import same_law
-from moreso.adapters.push import forked
+from moreso.adapters.push import forked, penalty_of
 from moreso.training import AUTO_RATIO
 
 NAMES = ["a", "b", "c"]
@@ -487,3 +487,13 @@ def test_the_energy_test_keeps_its_level_and_sees_a_shift() -> None:
     ]
     assert np.mean(np.array(found[0]) <= 0.1) < 0.25
     assert np.mean(np.array(found[1]) <= 0.1) > 0.9
+
+
+def test_statements_are_pushed_no_further_than_stated() -> None:
+    """A loop without early stopping would not notice: one standard error is enough, where the trainer asks for four."""
+    x = torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
+    x[:, 1] += 0.7 * x[:, 0]
+    regularizer = Regularizer(Knowledge.parse("a: b > c"), NAMES, data=x)
+    assert 1.5 < regularizer.gaps(x).statistic.item() < 3.5
+    assert regularizer(x) > 0
+    assert penalty_of(Knowledge.parse("a: b > c"), NAMES, x)(x) == 0

@@ -10,7 +10,7 @@ import torch
 
 from moreso import Knowledge, KnowledgeError, adapters, audit
 from moreso.adapters import check_adapter
-from moreso.adapters.push import forked
+from moreso.adapters.push import MARGIN, forked
 
 ctgan = pytest.importorskip("ctgan", reason="ctgan")
 
@@ -98,6 +98,7 @@ def test_rows_are_measured_as_an_audit_does() -> None:
     adapter, rows = fitted("TVAE"), table()
     gaps = adapter.regularizer(knowledge, rows).gaps(adapter.rows(rows)).gap.tolist()
     assert gaps == pytest.approx(audit(rows, knowledge).to_frame()["gap"].tolist(), rel=0.05)
+    assert adapter.regularizer(knowledge, rows).margin == MARGIN
     # Without rows, the mixtures that the library has fitted are the ruler.
     gaps = adapter.regularizer(knowledge).gaps(adapter.rows(rows)).gap.tolist()
     assert gaps == pytest.approx(audit(rows, knowledge).to_frame()["gap"].tolist(), rel=0.2)

@@ -67,7 +67,7 @@ def attach(
     Args:
         owner: the model, whose parameters may come into being later, or one optimizer.
         draw: from n to n samples with gradients to the parameters.
-        knowledge: statements, or a regularizer of them.
+        knowledge: statements, pushed to a gap of `push.MARGIN` standard errors, or a regularizer of them.
         features: the columns of the draws in order, or name -> callable on them; for statements alone.
         data: training rows in the form of the draws; they fix the kernels' bandwidths.
         weight: of the penalty, 0 or more; "auto" makes its gradient .3 times as long as the loss's

@@ -23,7 +23,7 @@ class Callback(lightning.pytorch.Callback):
     each evaluation, but the value of the loss alone: where it searches along lines, train inside `adapters.attach`.
 
     Args:
-        knowledge: statements, or a regularizer of them.
+        knowledge: statements, pushed to a gap of `push.MARGIN` standard errors, or a regularizer of them.
         draw: (module, n) -> n samples with gradients; by default `module.sample(n)`.
         features: the columns of the draws in order, or name -> callable on them; for statements alone.
         data: training rows in the form of the draws; they fix the kernels' bandwidths.

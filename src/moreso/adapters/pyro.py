@@ -78,7 +78,7 @@ def attach(
     Args:
         svi: what is stepped.
         site: where the model observes rows.
-        knowledge: statements, or a regularizer of them.
+        knowledge: statements, pushed to a gap of `push.MARGIN` standard errors, or a regularizer of them.
         arguments: from n to the model's arguments for n rows; see `Model`.
         features: the columns of the site in order, or name -> callable on its rows; for statements alone.
         data: training rows; they fix the kernels' bandwidths.

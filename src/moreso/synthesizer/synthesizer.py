@@ -45,7 +45,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         validation: share of the rows that decide when to stop.
         max_epochs: after which training stops anyway.
         trust: "audit" leaves statements out that the training rows contradict, keeps the plain model where the
-            statements did harm, and warns; "all" obeys the person.
+            statements seem to harm, and warns; "all" obeys the person.
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
             knowledge changed.
         progress: show a bar while fitting.
@@ -163,7 +163,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fall_back(self, X: pd.DataFrame) -> None:
-        """Keep the plain model, and warn, where knowledge did harm."""
+        """Keep the plain model, and warn, where knowledge seems to harm."""
         assert self.plain_ is not None
         _, stops = training.split(len(X), self.validation, self.seed_)
         rows = X.iloc[stops[: knowing.JUDGED].numpy()]
