@@ -269,6 +269,7 @@ def scvi(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[S
         return torch.log1p((rate + rate.sqrt() * torch.randn_like(rate)).clamp(min=0))
 
     with forked(seed):
+        library.settings.seed = seed  # it splits rows by a generator of its own
         cells = anndata.AnnData(counts.numpy())
         library.model.SCVI.setup_anndata(cells)
         model = library.model.SCVI(cells, n_latent=10)
