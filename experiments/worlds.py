@@ -3,6 +3,7 @@
 Each is drawn once with a fixed seed, as long as any experiment needs; experiments split it as they split real tables.
 """
 
+import os
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 from scipy.integrate import solve_ivp
 from scipy.stats import norm
 from sklearn.datasets import load_digits
+
+from moreso import Knowledge, Relation
 
 ROWS = 1000
 
@@ -136,21 +139,45 @@ def triples() -> pd.DataFrame:
     The inner 6 x 6 pixels of digits of 8 x 8, from 0 to 17 with a uniform noise of one step, so that they have a
     density. No image is used twice for one place.
     """
-    random, data = np.random.default_rng(0), load_digits()
+    data = load_digits()
+    return _triples(data.images[:, 1:7, 1:7], data.target)
+
+
+def mnist(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return rows of three digits of MNIST as `triples` are, of 28 x 28 pixels each, from 0 to 256.
+
+    Args:
+        path: of Keras's mnist.npz, with `x_train` and `y_train`.
+    """
+    with np.load(path, allow_pickle=False) as data:
+        return _triples(data["x_train"], data["y_train"])
+
+
+def _triples(images: np.ndarray, kinds: np.ndarray) -> pd.DataFrame:
+    random, (count, height, width) = np.random.default_rng(0), images.shape
     pairs = []
     for kind in range(10):
-        those = np.flatnonzero(data.target == kind)
+        those = np.flatnonzero(kinds == kind)
         pairs += list(zip(random.permutation(those), random.permutation(those), strict=True))
     chosen = np.array(pairs)[random.permutation(len(pairs))[:ROWS]]
-    third = random.permutation(len(data.target))[:ROWS]
-    images = data.images[:, 1:7, 1:7].reshape(len(data.target), 36)
-    pixels = np.hstack([images[chosen[:, 0]], images[chosen[:, 1]], images[third]])
+    third = random.permutation(count)[:ROWS]
+    flat = images.reshape(count, -1)
+    pixels = np.hstack([flat[chosen[:, 0]], flat[chosen[:, 1]], flat[third]])
     return pd.DataFrame(
         pixels + random.uniform(size=pixels.shape),
         columns=[
             f"{place}_{row}_{column}"
             for place in ("first", "second", "third")
-            for row in range(6)
-            for column in range(6)
+            for row in range(height)
+            for column in range(width)
         ],
     )
+
+
+def of_a_kind(table: pd.DataFrame) -> Knowledge:
+    """Return what is known of triples: the first two are of one kind."""
+    first, second, third = (
+        [column for column in map(str, table) if column.startswith(place)] for place in ("first_", "second_", "third_")
+    )
+    reason = "of one kind"
+    return Knowledge((Relation(first, second, third, reason=reason), Relation(second, first, third, reason=reason)))

@@ -110,7 +110,7 @@ def test_a_table_of_everything(model: str, tmp_path: Path) -> None:
         "skewed: plain > half\nrain: {plain, `région 地`} > grade\ntruth: plain > when\nbin: plain > day"
     )
     fitted = quick(model, knowledge=knowledge, trust="all").fit(table)
-    assert len(fitted.history_.penalty) == 3
+    assert [len(history.penalty) for history in fitted.histories_] == [3] * 4
     for n in (1, 300):
         check_form(fitted.sample(n), table, n)
     sample = fitted.sample(2000)
@@ -405,14 +405,14 @@ def test_rows_that_fulfil_a_condition() -> None:
     assert not found.equals(fitted.sample(700, where="region == 'north' and flow > 1", random_state=5))
     for where, sentence in {
         "a > 1000": "only 0 of 100000 sampled rows fulfil the condition 'a > 1000', and 5 are needed. ",
-        "a > 2.5": "sampled rows fulfil the condition 'a > 2.5', and 1000 are needed. ",
+        "a > 3.5": "sampled rows fulfil the condition 'a > 3.5', and 1000 are needed. ",
         "region = 3": "the condition 'region = 3' is neither true nor false for each row. ",
         "nothing > 3": "the condition 'nothing > 3' cannot be evaluated (name 'nothing' is not defined). Write for ",
         "a +": "the condition 'a +' cannot be evaluated (invalid syntax",
         "a + 1": "the condition 'a + 1' is neither true nor false for each row. ",
     }.items():
         with pytest.raises(ValueError, match=r"\.$") as caught:
-            fitted.sample(1000 if where == "a > 2.5" else 5, where=where)
+            fitted.sample(1000 if where == "a > 3.5" else 5, where=where)
         assert sentence in str(caught.value)
 
 

@@ -32,7 +32,10 @@ def test_sets_that_need_nothing_optional_have_the_columns_that_their_knowledge_n
 
 
 def test_every_file_belongs_to_a_set() -> None:
-    assert {path.stem for path in sets.KNOWLEDGE.glob("*.txt")} == set(sets.SETS | sets.WORLDS) - {"diabetes"}
+    assert {path.stem for path in sets.KNOWLEDGE.glob("*.txt")} == set(sets.SETS | sets.WORLDS) - {
+        "diabetes",
+        "triples",
+    }
 
 
 @pytest.mark.parametrize("name", sets.WORLDS)
@@ -58,6 +61,21 @@ def test_triples_are_pairs_of_a_kind_and_a_third() -> None:
     kinds = {image[1:7, 1:7].astype(int).tobytes(): kind for image, kind in zip(data.images, data.target, strict=True)}
     found = np.array([[kinds[np.floor(image).astype(int).tobytes()] for image in row] for row in rows])
     assert (found[:, 0] == found[:, 1]).mean() > 0.99 and 0.05 < (found[:, 0] == found[:, 2]).mean() < 0.15
+
+
+def test_the_user_s_mnist_becomes_triples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MNIST", raising=False)
+    with pytest.raises(sets.MissingPackageError, match=r"Set MNIST to the path of Keras's mnist\.npz\.$"):
+        sets.load("mnist")
+    # Images that are one number all over, that of their kind.
+    kinds = np.repeat(np.arange(10, dtype=np.uint8), 30)
+    np.savez(tmp_path / "mnist.npz", x_train=np.broadcast_to(kinds[:, None, None], (300, 28, 28)), y_train=kinds)
+    monkeypatch.setenv("MNIST", str(tmp_path / "mnist.npz"))
+    table, knowledge = sets.load("mnist"), sets.knowledge("mnist")
+    assert table.shape == (300, 3 * 28 * 28) and len(knowledge) == 2
+    first, second, third = np.floor(table.to_numpy().reshape(300, 3, -1)).transpose(1, 0, 2)
+    assert (first == second).all() and (first == first[:, :1]).all() and 0.05 < (first == third).mean() < 0.15
+    knowledge.check([str(column) for column in table])
 
 
 def test_samples_are_rounded_as_the_table_is() -> None:
@@ -136,10 +154,16 @@ def test_the_distance_is_none_of_one_law_and_grows() -> None:
 def test_effects_on_a_game_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [{"broken": 0.5, "auc": auc, "distance": 0.1} for auc in (0.6, 0.9)]
     lines = [
-        {"set": "wine", "seed": seed, "without": each, "with": each | {"broken": 0.0, "auc": each["auc"] - 0.1}}
+        {
+            "model": "gan",
+            "set": "wine",
+            "seed": seed,
+            "without": each,
+            "with": each | {"broken": 0.0, "auc": each["auc"] - 0.1},
+        }
         for seed, each in enumerate(before)
     ]
     monkeypatch.setattr(games, "RESULTS", tmp_path / "games.jsonl")
     games.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    row = "| wine | 2 | 0.50 -> 0.00 | 0.75 -> 0.65 | **-0.10 ± 0.00** | +0.00 ± 0.00 |"
+    row = "| gan | wine | 2 | 0.50 -> 0.00 | 0.75 -> 0.65 | **-0.10 ± 0.00** | +0.00 ± 0.00 |"
     assert row in games.table().splitlines()

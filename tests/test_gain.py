@@ -1,6 +1,8 @@
 """The measurement of gains: what it does around the models."""
 
 import json
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from experiments import gain, rivals, sets, tables
+from experiments import figures, gain, rivals, sets, tables
+from scipy.stats import norm
 
+from moreso import Synthesizer, training
 from moreso.models import VAE, FactorAnalysis
+from moreso.synthesizer import knowing
 
 
 def test_rows_are_few_complete_and_not_those_held_out() -> None:
@@ -64,17 +69,22 @@ def test_dropout_stands_behind_every_activation() -> None:
         assert torch.isfinite(model.log_prob(torch.zeros(2, 3))).all()  # type: ignore[operator]
 
 
-def line(arm: str, seed: int, score: float, validation: float = 0.0, rows: int = 40) -> dict[str, Any]:
+def line(
+    arm: str, seed: int, score: float, validation: float = 0.0, rows: int = 40, folds: int = gain.ONE
+) -> dict[str, Any]:
     head = {
         "set": "wine",
         "model": "vae",
         "rows": rows,
+        "folds": folds,
         "statements": 10,
         "undecided": 3,
         "held_in_samples": 0.5,
+        "error": 0.8 + score / 10,
+        "error_of_rows": 0.7,
         "fell_back": False,
     }
-    return {**head, "arm": arm, "seed": seed, "log_likelihood": score, "validation": [validation, validation]}
+    return {**head, "arm": arm, "seed": seed, "log_likelihood": score, "validation": validation}
 
 
 def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
@@ -93,22 +103,61 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
     mean, low, high = tables.interval(pd.Series([0.5, 0.6, 0.7]))
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
-    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | +0.33 ± 2.87 | - |"
-    assert row in tables.table().splitlines()
-    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | +0.33 | - | 0 of 3 |" in tables.summary().splitlines()
+    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | +0.33 ± 2.87 | - | - |"
+    assert row in tables.table(shown=tables.PEERS, folds=gain.ONE).splitlines()
+    assert (
+        "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | +0.33 | - | - | 0 of 3 |"
+        in tables.summary(tables.PEERS, gain.ONE).splitlines()
+    )
     monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
-    assert "| vae | wine | **+0.60 ± 0.25** (3) | +1.00 (1) |" in tables.curve().splitlines()
+    # The one seed at both rose by 4, so by a - 320 / n; .6 of that is reached at 40 / (1 - .6 / 8) rows.
+    assert "| vae | wine | **+0.60 ± 0.25** (3) | +1.00 (1) | 3 |" in tables.curve().splitlines()
+    assert len(tables.table().splitlines()) == 2, "none of mixtures"
+    mixed = [each | {"folds": gain.MIXED} for each in lines]
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines + mixed)), encoding="utf-8")
+    row = "| vae | wine | 3 | `target` | 0.70 | 1.00 | 1.06 | **+0.06 ± 0.02** |"
+    assert row in tables.downstream().splitlines()
+    assert "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - |" in tables.table().splitlines()
+    assert {figures.gains().get_axes()[0].get_title(), figures.curves().get_axes()[0].get_title()} == {"vae", "wine"}
+    figures.write(tmp_path)
+    first = [path.read_bytes() for path in sorted(tmp_path.glob("*.svg"))]
+    figures.write(tmp_path)
+    assert first == [path.read_bytes() for path in sorted(tmp_path.glob("*.svg"))] and len(first) == 2
+
+
+def test_the_worth_in_rows_has_no_number_where_there_is_none() -> None:
+    rows = {"seed": [0, 0, 1, 1], "rows": [40, 80, 40, 80], "log_likelihood_plain": [1.0, 2.0, 1.0, 2.0]}
+    part = pd.DataFrame(rows)
+    assert tables.in_rows(part.assign(gain=0.5)) == "13"
+    assert tables.in_rows(part.assign(gain=-0.5)) == "0"
+    assert tables.in_rows(part.assign(gain=3.0)) == "more than any"
+    assert tables.in_rows(part.assign(gain=0.5, log_likelihood_plain=1.0)) == "-"
+
+
+def test_hindsight_takes_the_best_ratio_of_each_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = []
+    for name, scores in {"wine": (1, 0, 2, -1), "digits": (1, 3, 0, -1)}.items():
+        for seed in (0, 1):
+            arms = ["plain", "default", *(f"ratio {ratio:g}" for ratio in gain.RATIOS)]
+            lines += [line(arm, seed, score) | {"set": name} for arm, score in zip(arms, (0, *scores), strict=True)]
+    lines.append(line("default", 2, 99.0))
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    (row,) = tables.hindsight().splitlines()[2:]
+    assert [part.split(" ")[0].strip("*") for part in row.strip("| ").split(" | ")] == [
+        *("vae", "2", "2", "+1.00", "+1.50", "+1.00", "-1.00", "+2.50")
+    ]
 
 
 def test_other_settings_are_shown_over_the_seeds_that_all_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = ["default", "turned one", "flipped", "half", "margin 1", "margin 2"]
+    shown = ["default", "turned one", "flipped", "half", "margin 1", "margin 2", "draws 64", "draws 1024"]
     lines = [line(arm, seed, place + seed / 10) for seed in (0, 1) for place, arm in enumerate(["plain", *shown])]
     lines += [line("plain", 2, 0.0), line("default", 2, 9.0)]
     monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
     gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     monkeypatch.setitem(gain.STAGES, "sensitivity", gain.Stage((), ("wine",)))
     (row,) = tables.sensitivity().splitlines()[2:]
-    assert [cell.split(" ")[0].strip("*") for cell in row.split(" | ")[2:]] == [f"+{place}.00" for place in range(1, 7)]
+    assert [cell.split(" ")[0].strip("*") for cell in row.split(" | ")[2:]] == [f"+{place}.00" for place in range(1, 9)]
     assert row.startswith("| wine | 2 |")
 
 
@@ -135,4 +184,55 @@ def test_blocks_are_independent_and_in_their_places() -> None:
 
 
 def test_a_table_that_is_too_short_for_a_point_of_the_curve_is_left_out() -> None:
-    assert gain.run("wine", "factor", 0, "default", rows=160) == []
+    assert gain.run("wine", "factor", 0, "default", rows=160) is None
+
+
+def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it falls back; without and with knowledge it is scored on the rows that were held out."""
+    train, test, knowledge = gain.prepared("wine", 0)
+    monkeypatch.setattr(gain, "Synthesizer", partial(Synthesizer, max_epochs=30))
+    gain.plain.cache_clear()
+    for level in (0.0, 1.1):
+        monkeypatch.setattr(knowing, "HARM", level)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = Synthesizer("factor", knowledge, max_epochs=30, random_state=0).fit(train)
+        lines = [gain.run("wine", "factor", 0, arm) for arm in ("plain", "default")]
+        assert fitted.plain_ is not None
+        for one, found in zip((fitted.plain_, fitted), lines, strict=True):
+            assert found is not None
+            assert found["log_likelihood"] == pytest.approx(one.score_samples(test).mean(), abs=1e-4)
+            assert found["validation"] == pytest.approx(one.score_unseen(train).mean(), abs=1e-4)
+        assert lines[1] is not None and lines[1]["fell_back"] == bool(fitted.harm_) == (level > 1)
+    gain.plain.cache_clear()
+
+
+def test_draws_of_the_penalty_are_varied_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: object, **settings: Any) -> training.History:
+        seen.append(settings.get("draws"))
+        return training.History(1, 0, (0.0,), ())
+
+    seen: list[int | None] = []
+    monkeypatch.setattr(training, "fit", fit)
+    gain.plain.cache_clear()
+    gain.run("wine", "factor", 0, "draws 64")
+    assert seen[:4] == [64] * 4 and training.fit is fit
+    gain.plain.cache_clear()
+
+
+def test_the_gaussian_is_a_density_in_the_units_of_the_table() -> None:
+    random = np.random.default_rng(0)
+    train, rows = (pd.DataFrame(random.normal(3, 2, size=(count, 2)), columns=["a", "b"]) for count in (4000, 500))
+    found = rivals.gaussian(train, rows)
+    assert found.mean() == pytest.approx(norm.logpdf(rows, 3, 2).sum(axis=1).mean(), abs=0.02)
+    constant = [table.assign(c=1.0, a=1000 * table["a"]) for table in (train, rows)]
+    np.testing.assert_allclose(rivals.gaussian(*constant), found - np.log(1000))
+
+
+def test_a_regression_trained_on_the_truth_has_a_small_error() -> None:
+    random = np.random.default_rng(0)
+    x, noise = random.normal(size=(2, 600))
+    table = pd.DataFrame({"x": 10 * x, "y": 50 * x + 5 * noise})
+    good, bad = (gain.error(each, table[300:], "y") for each in (table[:300], table[:300].assign(x=noise[:300])))
+    assert good < 0.3 and bad > 2 * good
+    assert gain.error(table[:300] * 7, table[300:] * 7, "y") == pytest.approx(good)

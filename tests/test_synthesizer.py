@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from moreso import Knowledge, Synthesizer, archive, report
-from moreso.models import MODELS, FactorAnalysis
-from moreso.synthesizer import knowing
+from moreso.models import MODELS, FactorAnalysis, members
+from moreso.synthesizer import knowing, mixing
 from moreso.synthesizer import synthesizer as estimator
 from moreso.synthesizer.knowing import harmed
 from moreso.training import split
@@ -19,8 +19,19 @@ from moreso.training import split
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 
 
+@pytest.fixture(autouse=True)
+def _nothing_harms(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """After so few epochs chance decides about harm; the tests about harm say what it is."""
+    if "harm" not in request.node.name:
+        monkeypatch.setattr(knowing, "HARM", 0.0)
+
+
 def quick(**settings: object) -> Synthesizer:
     return Synthesizer(**{"model": "factor", "max_epochs": 15, "random_state": 0, **settings})  # type: ignore[arg-type]
+
+
+def penalties(fitted: Synthesizer) -> list[tuple[float, ...]]:
+    return [history.penalty for history in fitted.histories_]
 
 
 @pytest.mark.parametrize("model", ["factor", "vae"])
@@ -73,7 +84,7 @@ def test_a_saved_model_comes_back_whole(plant: pd.DataFrame, tmp_path: Path, mod
     pd.testing.assert_frame_equal(loaded.sample(10), synthesizer.sample(10))
     np.testing.assert_array_equal(loaded.score_samples(plant), synthesizer.score_samples(plant))
     assert loaded.get_params() == synthesizer.get_params()
-    assert loaded.history_ == synthesizer.history_
+    assert loaded.histories_ == synthesizer.histories_
     assert loaded.plain_ is not None
     assert synthesizer.plain_ is not None
     pd.testing.assert_frame_equal(loaded.plain_.sample(10), synthesizer.plain_.sample(10))
@@ -133,7 +144,7 @@ def test_what_the_rows_contradict_is_left_out_and_told(plant: pd.DataFrame, tmp_
     pd.testing.assert_frame_equal(audited.sample(20), open_only.sample(20))
     obeyed = quick(knowledge=both, trust="all").fit(plant)
     assert obeyed.left_out_ == ()
-    assert obeyed.history_.penalty != open_only.history_.penalty == audited.history_.penalty
+    assert penalties(obeyed) != penalties(open_only) == penalties(audited)
     audited.save(tmp_path / "model")
     assert Synthesizer.load(tmp_path / "model").left_out_ == audited.left_out_
 
@@ -147,32 +158,36 @@ def test_with_all_left_out_the_model_is_the_plain_one(plant: pd.DataFrame) -> No
 
 def test_what_follows_is_not_trained_twice(plant: pd.DataFrame) -> None:
     texts = ("outlet: inlet > flow > ambient", "outlet: inlet > flow > ambient\noutlet: inlet > ambient")
-    one, two = (quick(knowledge=Knowledge.parse(text), trust="all").fit(plant).history_.penalty for text in texts)
+    one, two = (penalties(quick(knowledge=Knowledge.parse(text), trust="all").fit(plant)) for text in texts)
     assert one == two
 
 
 def test_a_log_has_a_line_an_epoch_of_both_fits(plant: pd.DataFrame, tmp_path: Path) -> None:
     fitted = quick(knowledge=KNOWLEDGE).fit(plant, log=tmp_path)
     assert fitted.plain_ is not None
-    for name, history in {"knowledge": fitted.history_, "plain": fitted.plain_.history_}.items():
-        lines = pd.read_csv(tmp_path / name / "version_0" / "metrics.csv")
-        assert lines["validation_loss"].tolist() == pytest.approx(list(history.validation_loss))
-        assert ("held" in lines) == (name == "knowledge")
+    for name, histories in {"knowledge": fitted.histories_, "plain": fitted.plain_.histories_}.items():
+        for suffix, history in zip(("", "-2", "-3", "-4"), histories, strict=True):
+            lines = pd.read_csv(tmp_path / f"{name}{suffix}" / "version_0" / "metrics.csv")
+            assert lines["validation_loss"].tolist() == pytest.approx(list(history.validation_loss))
+            assert ("held" in lines) == (name == "knowledge")
 
 
-def test_an_interrupted_fit_is_usable_and_fits_nothing_more(plant: pd.DataFrame, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("at", "interrupted"), [(20, [True]), (50, [False, True])])
+def test_an_interrupted_fit_is_usable_and_fits_nothing_more(
+    plant: pd.DataFrame, tmp_path: Path, at: int, interrupted: list[bool]
+) -> None:
     class Interrupted(FactorAnalysis):
         def loss(self, x: torch.Tensor) -> torch.Tensor:
             calls.append(len(x))
-            if len(calls) == 20:
+            if len(calls) == at:
                 raise KeyboardInterrupt
             return super().loss(x)
 
     calls: list[int] = []
     fitted = quick(model=Interrupted, knowledge=KNOWLEDGE).fit(plant)
-    assert fitted.history_.interrupted
+    assert [history.interrupted for history in fitted.histories_] == interrupted
     assert fitted.plain_ is None
-    assert len(calls) == 20
+    assert len(calls) == at
     fitted.save(tmp_path / "model")
     loaded = Synthesizer.load(tmp_path / "model", model=FactorAnalysis)
     pd.testing.assert_frame_equal(loaded.sample(30), fitted.sample(30))
@@ -195,13 +210,14 @@ def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, 
 def test_a_model_that_knowledge_harms_gives_way_to_the_plain_one(
     plant: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(knowing, "HARM", 0.0)  # none is
     helped = quick(knowledge=KNOWLEDGE).fit(plant)
     assert not helped.harm_
     assert helped.plain_ is not None
     assert not helped.sample(20).equals(helped.plain_.sample(20))
     monkeypatch.setattr(knowing, "HARM", 1.1)  # any change is harm
     assert not quick(knowledge=KNOWLEDGE, trust="all").fit(plant).harm_
-    with pytest.warns(UserWarning, match=r"seem to harm: .* nats a row on the 15 rows .* model was kept"):
+    with pytest.warns(UserWarning, match=r"seem to harm: .* nats a row on the 60 rows .* model was kept"):
         fitted = quick(knowledge=KNOWLEDGE).fit(plant)
     assert fitted.plain_ is not None
     pd.testing.assert_frame_equal(fitted.sample(20), fitted.plain_.sample(20))
@@ -222,10 +238,35 @@ def test_harm_is_judged_on_the_rows_that_decide_when_to_stop(
     fitted = quick(knowledge=KNOWLEDGE).fit(plant)
     assert fitted.plain_ is not None
     # For the factor model the validation loss is the mean of minus the log-likelihood, but for the change of units.
-    _, stops = split(len(plant), fitted.validation, fitted.seed_)
-    slope = fitted.columns_.log_slope(fitted.columns_.encode(plant.iloc[stops.numpy()]))
-    loss = slope.mean() - seen[0].mean()
-    assert loss == pytest.approx(min(fitted.plain_.history_.validation_loss), rel=1e-4)
+    for fold, (scores, history) in enumerate(zip(np.split(seen[0], 4), fitted.plain_.histories_, strict=True)):
+        _, stops = split(len(plant), fitted.validation, fitted.seed_, fold)
+        slope = fitted.columns_.log_slope(fitted.columns_.encode(plant.iloc[stops.numpy()]))
+        assert slope.mean() - scores.mean() == pytest.approx(min(history.validation_loss), rel=1e-4)
+
+
+def test_few_rows_are_all_trained_on_by_a_mixture(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each model is stopped by rows of its own, and the mixture's density is the mean of theirs."""
+    fitted = quick().fit(plant)
+    models = members(fitted.model_)
+    assert len(models) == 4 == len(fitted.histories_)
+    parts = [split(len(plant), fitted.validation, fitted.seed_, fold)[1] for fold in range(4)]
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(plant)))
+    encoded = torch.as_tensor(fitted.columns_.encode(plant), dtype=torch.float32)
+    each = torch.stack([model.log_prob(encoded) for model in models])  # type: ignore[operator]
+    densities = fitted.score_samples(plant) - fitted.columns_.log_slope(encoded.numpy())
+    np.testing.assert_allclose(densities, each.logsumexp(0).detach() - np.log(4), rtol=1e-4)
+    unseen = fitted.score_unseen(plant) - fitted.columns_.log_slope(encoded[torch.cat(parts)].numpy())
+    own = torch.cat([model.log_prob(encoded[part]) for model, part in zip(models, parts, strict=True)])  # type: ignore[operator]
+    np.testing.assert_allclose(unseen, own.detach(), rtol=1e-4)
+    assert len(members(quick(folds=2).fit(plant).model_)) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"), [(4, 4), (6, 3), (200, 4), (201, 3), (266, 3), (400, 2), (401, 1), (5000, 1)]
+)
+def test_the_more_rows_the_fewer_models(rows: int, count: int) -> None:
+    assert mixing.folds(rows, 0.25) == count
+    assert mixing.folds(rows, 0.5) == min(2, count)
 
 
 def test_harm_is_told_from_chance() -> None:
@@ -264,4 +305,4 @@ def test_harm_is_judged_on_a_bounded_number_of_rows(plant: pd.DataFrame, monkeyp
     monkeypatch.setattr(knowing, "harmed", judge)
     monkeypatch.setattr(knowing, "JUDGED", 9)
     quick(knowledge=KNOWLEDGE).fit(plant)
-    assert seen == [9]
+    assert seen == [8]

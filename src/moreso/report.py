@@ -211,7 +211,7 @@ def report(
         )
         audits.append((one, two, three))
     return Report(
-        model=fits[0].model if isinstance(fits[0].model, str) else type(fits[0].model_).__name__,
+        model=fits[0].name,
         fits=len(fits),
         rows=len(tables[0]),
         statements=tuple(_row(index, audits) for index in range(len(audits[0][0]))),

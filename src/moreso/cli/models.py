@@ -86,10 +86,10 @@ def fit(
         console.print(explain_left_out(text), style="red", markup=False)
     if synthesizer.harm_:
         console.print(synthesizer.harm_, style="red", markup=False)
-    history = synthesizer.history_
     if known and synthesizer.plain_ is None:
         console.print("interrupted: the plain model was not fitted, so 'moreso report' has none to compare with.")
-    console.print(f"wrote {output}: {model}, best epoch {history.best_epoch + 1} of {history.epochs}.")
+    best = ", ".join(f"{history.best_epoch + 1} of {history.epochs}" for history in synthesizer.histories_)
+    console.print(f"wrote {output}: {model}, best epoch {best}.")
 
 
 def _weight(text: str) -> float | str:

@@ -5,6 +5,7 @@ from moreso.models.flow import Flow
 from moreso.models.flowmatching import FlowMatching
 from moreso.models.gan import GAN
 from moreso.models.gplvm import GPLVM
+from moreso.models.mixture import Mixture, join, members
 from moreso.models.protocol import GenerativeModel, HasDensity, HasValidationLoss
 from moreso.models.vae import VAE
 from moreso.models.vaegan import VAEGAN
@@ -32,4 +33,7 @@ __all__ = [
     "GenerativeModel",
     "HasDensity",
     "HasValidationLoss",
+    "Mixture",
+    "join",
+    "members",
 ]

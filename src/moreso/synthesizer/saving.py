@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from moreso import archive, training
+from moreso.models import join, members
 from moreso.relations import Knowledge
 from moreso.synthesizer.columns import Columns
 
@@ -31,7 +32,7 @@ def load(cls: type[Any], path: str | os.PathLike[str], model: Any) -> Any:
     model = header.pop("model") or model
     if model is None:
         raise ValueError(f"{path}: holds a model of your own. Pass it again: Synthesizer.load(path, model=...).")
-    if "columns" not in header:
+    if "histories" not in header:
         raise ValueError(f"{path}: was written by an older moreso. Fit and save it again.")
     plain = header.pop("plain", None)
     try:
@@ -57,7 +58,8 @@ def _state(synthesizer: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         "settings": settings,
         "seed": synthesizer.seed_,
         "columns": synthesizer.columns_.to_state(),
-        "history": asdict(synthesizer.history_),
+        "models": len(members(synthesizer.model_)),
+        "histories": [asdict(history) for history in synthesizer.histories_],
         "left_out": synthesizer.left_out_,
         "harm": synthesizer.harm_,
     }
@@ -72,10 +74,12 @@ def _restored(cls: type[Any], header: dict[str, Any], tensors: dict[str, torch.T
     loaded.harm_ = header["harm"]
     loaded.columns_ = Columns.from_state(header["columns"])
     loaded.feature_names_in_ = np.asarray(loaded.columns_.names, dtype=object)
-    history: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["history"].items()}
-    loaded.history_ = training.History(**history)
+    histories: list[dict[str, Any]] = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in history.items()} for history in header["histories"]
+    ]
+    loaded.histories_ = tuple(training.History(**history) for history in histories)
     loaded.plain_ = None
-    loaded.model_ = loaded._build(loaded.columns_.width)
+    loaded.model_ = join([loaded._build(loaded.columns_.width) for _ in range(header["models"])])
     loaded.model_.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
     loaded.model_.eval()
     return loaded

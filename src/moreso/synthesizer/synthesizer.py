@@ -4,6 +4,7 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,10 @@ from torch import nn
 
 from moreso import training
 from moreso.audit import explain_left_out
-from moreso.models import MODELS, HasDensity
-from moreso.relations import Knowledge, explain_contradiction
-from moreso.synthesizer import conditions, knowing, saving
-from moreso.synthesizer.columns import Columns, table_faults
-from moreso.tables import check_table
+from moreso.models import MODELS, HasDensity, members
+from moreso.relations import Knowledge
+from moreso.synthesizer import checks, conditions, knowing, mixing, saving
+from moreso.synthesizer.columns import Columns
 
 SCORED = 2000
 """Rows that are scored at once, since an importance-weighted density takes memory for every row."""
@@ -32,7 +32,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
     Columns of any common type become numbers: measurements are standardised, and bent where they are skewed or have
     heavy tails; levels and missing values become flags. The model is trained with early stopping on a split of the
-    rows, and with knowledge its samples are pushed to follow the statements (`Regularizer`).
+    rows, and with knowledge its samples are pushed to follow the statements (`Regularizer`). Of few rows none can be
+    spared for the stopping: then several models, each stopped by other rows, are mixed.
 
     Args:
         model: "factor", "vae", "gan", "vaegan", "gplvm", "flow", "flowmatching", a `GenerativeModel` for the number of
@@ -43,6 +44,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         ratio: of the regularizer's gradient to the loss's, where the weight is "auto".
         margin: of the regularizer, in standard errors of the gap.
         validation: share of the rows that decide when to stop.
+        folds: how many models are mixed in equal parts, at most 1 / `validation`; by default 4 up to 200 rows,
+            and fewer above: n models take n times as long.
         max_epochs: after which training stops anyway.
         trust: "audit" leaves statements out that the training rows contradict, keeps the plain model where the
             statements seem to harm, and warns; "all" obeys the person.
@@ -54,12 +57,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         random_state: seed of everything; None draws one and keeps it as `seed_`.
 
     Attributes:
-        model_: the trained model, of the matrix that the table becomes.
+        model_: the trained model, or the `moreso.models.Mixture` of them, of the matrix that the table becomes.
         columns_: how the table becomes that matrix, and back.
         plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
         left_out_: the statements that were left out, as text.
         harm_: why the plain model was kept in place of one with knowledge, as a sentence; empty where it was not.
-        history_: the `moreso.training.History` of the fit.
+        histories_: the `moreso.training.History` of each model.
         seed_: the seed that was used.
         feature_names_in_: names of the columns.
 
@@ -82,6 +85,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         ratio: float = training.AUTO_RATIO,
         margin: float = 4.0,
         validation: float = 0.25,
+        folds: int | None = None,
         max_epochs: int = 3000,
         trust: str = "audit",
         compare: bool = True,
@@ -96,6 +100,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.ratio = ratio
         self.margin = margin
         self.validation = validation
+        self.folds = folds
         self.max_epochs = max_epochs
         self.trust = trust
         self.compare = compare
@@ -132,30 +137,30 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.columns_ = Columns.fit(X)
         rows = torch.as_tensor(self.columns_.encode(X), dtype=torch.float32)
-        self.model_: Any = self._build(self.columns_.width)
         used, self.left_out_ = knowing.trusted(X, self.knowledge or Knowledge(()), self.trust)
         for text in self.left_out_:
             warnings.warn(explain_left_out(text), stacklevel=2)
-        self.history_ = training.fit(
-            self.model_,
+        self.model_: Any
+        self.model_, self.histories_ = mixing.train(
+            partial(self._build, self.columns_.width),
             rows,
-            penalty=knowing.penalty(self.columns_, used, rows, self.margin) if used else None,
+            mixing.folds(len(X), self.validation) if self.folds is None else self.folds,
+            penalty=lambda: knowing.penalty(self.columns_, used, rows, self.margin) if used else None,
+            name="knowledge" if self.knowledge else "plain",
+            device=self.device,
+            precision=self.precision,
+            checkpoint=checkpoint,
+            log=log,
             weight=self.weight,
             ratio=self.ratio,
             validation=self.validation,
             max_epochs=self.max_epochs,
             random_state=self.seed_,
             progress=self.progress,
-            label="with knowledge" if self.knowledge else "plain model",
-            fabric=training.machine(
-                self.device, self.precision, log=log, name="knowledge" if self.knowledge else "plain"
-            ),
-            checkpoint=checkpoint,
         )
-        self.model_.cpu()
         self.harm_ = ""
         self.plain_: Synthesizer | None = None
-        if self.knowledge and self.compare and not self.history_.interrupted:
+        if self.knowledge and self.compare and not self.histories_[-1].interrupted:
             self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_)
             self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain", log=log)
             if self.trust == "audit" and self.has_likelihood:
@@ -165,11 +170,11 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def _fall_back(self, X: pd.DataFrame) -> None:
         """Keep the plain model, and warn, where knowledge seems to harm."""
         assert self.plain_ is not None
-        _, stops = training.split(len(X), self.validation, self.seed_)
-        rows = X.iloc[stops[: knowing.JUDGED].numpy()]
-        plain, informed = self.plain_.score_samples(rows), self.score_samples(rows)
+        plain = self.plain_.score_unseen(X)
+        # Fewer where Ctrl-C ended the fit of the plain model.
+        informed = self.score_unseen(X)[: len(plain)]
         if knowing.harmed(plain, informed):
-            self.harm_ = knowing.explain_harm(float((informed - plain).mean()), len(rows))
+            self.harm_ = knowing.explain_harm(float((informed - plain).mean()), len(plain))
             self.model_ = copy.deepcopy(self.plain_.model_)
             warnings.warn(self.harm_, stacklevel=3)
 
@@ -177,34 +182,13 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         """Raise what `fit` would raise before it trains: faults of the settings, and of a table where one is given."""
         if X is not None and not isinstance(X, pd.DataFrame):
             raise TypeError(f"the table must be a pandas DataFrame, got {type(X).__name__}. Wrap it: pd.DataFrame(x).")
-        faults: list[str] = []
-        checks: list[Callable[[], None]] = [lambda: training.check_weight(self.weight, self.ratio)]
-        if X is not None:
-            faults += table_faults(X)
-            if knowledge := self.knowledge:
-                used = [name for name in knowledge.features if name in X.columns]
-                checks.append(lambda: knowledge.check([str(name) for name in X.columns]))
-                # What an audit cannot measure, a regularizer cannot push.
-                checks.append(lambda: check_table(X, used, missing=True, categories=True))
-        for check in checks:
-            try:
-                check()
-            except ValueError as error:
-                faults += [line for line in str(error).splitlines() if line not in faults]
-        if self.knowledge:
-            faults += [explain_contradiction(circle) for circle in self.knowledge.contradictions()]
-        faults += training.machine_faults(self.device, self.precision)
-        if self.trust not in ("audit", "all"):
-            faults.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
-        if isinstance(self.model, str) and self.model not in MODELS:
-            faults.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{self.model}'.")
-        if faults:
+        if faults := checks.faults(self, X):
             raise ValueError("\n".join(faults))
 
-    def _build(self, n_features: int) -> nn.Module:
+    def _build(self, n_features: int, fold: int = 0) -> nn.Module:
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model)
-        with training.seeded(self.seed_):
+        with training.seeded(self.seed_ + fold):
             return (MODELS[self.model] if isinstance(self.model, str) else self.model)(n_features)
 
     def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
@@ -236,9 +220,14 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             return draw(n) if where is None else conditions.fulfil(draw, n, where)
 
     @property
+    def name(self) -> str:
+        """What the fitted model is called: its name, or its class where it is the user's own."""
+        return self.model if isinstance(self.model, str) else type(members(self.model_)[0]).__name__
+
+    @property
     def has_likelihood(self) -> bool:
         """Whether the fitted model has a density, so that `score_samples` works."""
-        return isinstance(self.model_, HasDensity)
+        return all(isinstance(model, HasDensity) for model in members(self.model_))
 
     def score_samples(self, X: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row, in nats, in the units of the table.
@@ -262,7 +251,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "model_")
         if not self.has_likelihood:
-            raise TypeError(f"{type(self.model_).__name__} has no 'log_prob(x)', so rows have no likelihood under it.")
+            raise TypeError(f"the model '{self.name}' has no 'log_prob(x)', so rows have no likelihood under it.")
         lacking = [name for name in self.feature_names_in_ if name not in X.columns]
         if lacking:
             raise ValueError(
@@ -270,10 +259,31 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             )
         if faults := self.columns_.unknown(X):
             raise ValueError("\n".join(faults))
+        return self._density(self.model_, X)
+
+    def score_unseen(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the log-density of rows of the training table under the model that was not trained on them.
+
+        Each model of a mixture scores the rows that decided when it stopped, at most 1000 in all, which flatters it.
+
+        Args:
+            X: the training table.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+        """
+        check_is_fitted(self, "model_")
+        scores, models = [], members(self.model_)
+        for fold, model in enumerate(models):
+            _, stops = training.split(len(X), self.validation, self.seed_, fold)
+            scores.append(self._density(model, X.iloc[stops[: knowing.JUDGED // len(models)].numpy()]))
+        return np.concatenate(scores)
+
+    def _density(self, model: Any, X: pd.DataFrame) -> np.ndarray:
         rows = self.columns_.encode(X)
         with training.seeded(self.seed_), torch.no_grad():
             parts = torch.as_tensor(rows, dtype=torch.float32).split(SCORED)
-            log_prob = torch.cat([self.model_.log_prob(part) for part in parts])
+            log_prob = torch.cat([model.log_prob(part) for part in parts])
         # Change of variables: the model's density is one of the encoded columns.
         return log_prob.double().numpy() + self.columns_.log_slope(rows)
 

@@ -65,6 +65,7 @@ def fit(
     draws: int = 256,
     every: int = 1,
     validation: float = 0.25,
+    fold: int = 0,
     batch_size: int = 128,
     max_epochs: int = 3000,
     patience: int = 200,
@@ -87,7 +88,7 @@ def fit(
 
     Args:
         model: a `GenerativeModel`.
-        rows: the training rows, standardised; the last share `validation` of a random order decides when to stop.
+        rows: the training rows, standardised; a share `validation` of them decides when to stop.
         penalty: a scalar on samples, usually a `moreso.Regularizer`.
         weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `ratio` times as long as the loss's, on
             the parameters that samples depend on.
@@ -95,6 +96,7 @@ def fit(
         draws: samples for the penalty, each time.
         every: steps from one push of the penalty to the next.
         validation: share of the rows, at least one row.
+        fold: which share of the random order that is, from 0, the last: no row is of two. Each has its own noise.
         batch_size: rows a step; a larger batch than there are rows is one step an epoch.
         max_epochs: after which training stops anyway.
         patience: epochs without improvement after which it stops; on long tables fewer, see `PATIENT_STEPS`.
@@ -120,12 +122,12 @@ def fit(
     check_weight(weight, ratio)
     fabric = fabric or machine()
     _check(every, fabric)
-    with seeded(random_state, fabric.device), _bar(progress) as bar:
-        seeds = torch.Generator().manual_seed(random_state)
+    with seeded(random_state + fold, fabric.device), _bar(progress) as bar:
+        seeds = torch.Generator().manual_seed(random_state + fold)
         where = str(fabric.device), fabric.strategy.precision.precision
-        settings = weight, ratio, draws, every, validation, batch_size, learning_rate, random_state, where
+        settings = weight, ratio, draws, every, validation, fold, batch_size, learning_rate, random_state, where
         digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
-        train, stops = (rows[part] for part in split(len(rows), validation, random_state))
+        train, stops = (rows[part] for part in split(len(rows), validation, random_state, fold))
         held_out = fabric.to_device(stops.repeat(max(1, VALIDATION_DRAWS // len(stops)), 1))
         loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
         patience = min(patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / len(loader))))
@@ -204,11 +206,25 @@ class _Rounds:
         return {"validation_loss": state.losses[-1], "penalty": state.pushed, "held": self.held()}
 
 
-def split(n: int, validation: float, random_state: int) -> tuple[Tensor, Tensor]:
+def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[Tensor, Tensor]:
     """Return which of n rows `fit` trains on, and which decide when it stops: at least one."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(random_state))
-    held = max(1, round(validation * n))
-    return order[:-held], order[-held:]
+    held, most = _held(n, validation), most_folds(n, validation)
+    if not 0 <= fold < most:
+        raise ValueError(
+            f"'fold' must be from 0 to {most - 1}, got {fold}. {n} rows at {validation} each have no other."
+        )
+    start, stop = n - (fold + 1) * held, n - fold * held
+    return torch.cat([order[:start], order[stop:]]), order[start:stop]
+
+
+def most_folds(n: int, validation: float) -> int:
+    """Return into how many shares of rows that decide when to stop n rows can be dealt."""
+    return n // _held(n, validation)
+
+
+def _held(n: int, validation: float) -> int:
+    return max(1, round(validation * n))
 
 
 def _check(every: int, fabric: Fabric) -> None:

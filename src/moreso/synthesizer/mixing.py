@@ -1,0 +1,67 @@
+"""Several models of one table, each stopped by other rows, as one."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from moreso import training
+from moreso.models import join
+
+FOLDS, FOLDED = 4, 800
+"""How many models are mixed by default, and how many rows they see together at most (docs/decisions/0012)."""
+
+
+def folds(rows: int, validation: float) -> int:
+    """Return how many models are mixed by default: more where rows are few."""
+    return max(1, min(FOLDS, training.most_folds(rows, validation), FOLDED // rows))
+
+
+def train(
+    build: Callable[[int], nn.Module],
+    rows: Tensor,
+    count: int,
+    *,
+    penalty: Callable[[], training.Penalty | None],
+    name: str,
+    device: str,
+    precision: str,
+    checkpoint: str | os.PathLike[str] | None,
+    log: str | os.PathLike[str] | None,
+    **settings: Any,
+) -> tuple[nn.Module, tuple[training.History, ...]]:
+    """Return models of the rows as one, and what happened in each fit; Ctrl-C leaves out those that were still to come.
+
+    Args:
+        build: returns an untrained model from its number.
+        rows: the matrix that the table became.
+        count: how many models.
+        penalty: returns a new one, for it keeps what it saw last.
+        name: of the model, for its log and its bar.
+        device: where to train.
+        precision: to train in.
+        checkpoint: a file, or None; the others are named after it.
+        log: a folder, or None.
+        settings: of `training.fit`.
+    """
+    models: list[nn.Module] = []
+    histories: list[training.History] = []
+    for fold in range(count):
+        suffix = f"-{fold + 1}" if fold else ""
+        models.append(build(fold))
+        history = training.fit(
+            models[-1],
+            rows,
+            penalty=penalty(),
+            fold=fold,
+            label=name + f" {fold + 1}/{count}" * (count > 1),
+            fabric=training.machine(device, precision, log=log, name=name + suffix),
+            checkpoint=None if checkpoint is None else os.fspath(checkpoint) + suffix,
+            **settings,
+        )
+        models[-1].cpu()
+        histories.append(history)
+        if history.interrupted:
+            break
+    return join(models), tuple(histories)
