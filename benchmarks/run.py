@@ -315,7 +315,7 @@ def fits(bench: Bench) -> None:
                 f"fit of {text} rows x 30 columns with 10 relations, by defaults, and of the plain model",
                 model,
                 script,
-                rounds=3 if rows == 40 else 1,
+                rounds=1,
             )
 
 

@@ -400,6 +400,18 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Synthesizer(weight=-1).fit(table()),
         "the weight must be 'auto' or a number of at least 0, got -1.",
     ),
+    "folds": (
+        lambda: Synthesizer(folds=6, trust="some").fit(table()),
+        "'folds' must be from 1 to 5, for each takes a share of 0.25 of the rows, got 6. Leave it out.\n",
+    ),
+    "validation": (
+        lambda: Synthesizer(validation=1.0).check(),
+        "'validation' must be a share between 0 and 1, got 1.0. Leave it at 0.25.",
+    ),
+    "fold": (
+        lambda: fit(factor(), ROWS, fold=5),
+        "'fold' must be from 0 to 4, got 5. 10 rows at 0.25 each have no other.",
+    ),
     "not a frame": (lambda: Synthesizer().fit(ROWS), "the table must be a pandas DataFrame, got Tensor."),  # type: ignore[arg-type]
     "not a model": (lambda: fit(nn.Identity(), ROWS), "the model must have 'loss(x)' and 'sample(n)', got Identity."),
     "n": (lambda: Synthesizer("factor", max_epochs=1).fit(table()).sample(0), "'n' must be at least 1, got 0."),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from moreso.models import GAN, GPLVM, VAE, VAEGAN, FactorAnalysis
+from moreso.models import GAN, GPLVM, VAE, VAEGAN, FactorAnalysis, Mixture, join, members
 from moreso.models.latent import LatentModel, gaussian
 from moreso.training import fit
 
@@ -133,3 +133,20 @@ def test_a_far_row_keeps_a_density() -> None:
     with torch.no_grad():
         near, far = model.log_prob(torch.tensor([[0.0, 0.0], [0.0, 10.0]])).tolist()
     assert 5 < near - far < 30
+
+
+def test_samples_and_density_of_a_mixture_are_of_its_models_in_equal_parts() -> None:
+    models: list[Any] = [FactorAnalysis(2) for _ in range(3)]
+    for place, model in enumerate(models):
+        model.mean.data.fill_(100.0 * place)
+    mixture = join(models)
+    assert isinstance(mixture, Mixture) and members(mixture) == models and members(models[0]) == [models[0]]
+    drawn = (mixture.sample(3000)[:, 0] / 100).round().clamp(0, 2).long()
+    assert (torch.bincount(drawn) - 1000).abs().max() < 120
+    # In no order, so that the first rows are a sample too.
+    assert (torch.bincount(drawn[:300]) - 100).abs().max() < 40
+    assert [len(mixture.sample(n)) for n in (1, 2)] == [1, 2]
+    x = torch.tensor([[0.0, 0.0], [100.0, 100.0], [50.0, 50.0]])
+    densities = torch.stack([model.log_prob(x).exp() for model in models])
+    torch.testing.assert_close(mixture.log_prob(x).exp(), densities.mean(0))
+    assert join(models[:1]) is models[0]
