@@ -31,7 +31,7 @@ from experiments import sets
 from experiments.rivals import Blocks, L2Penalised, gaussian, with_dropout
 from moreso import Knowledge, Relation, Synthesizer, Verdict, audit, training
 from moreso.models import MODELS
-from moreso.synthesizer.knowing import harmed
+from moreso.synthesizer import knowing
 
 RESULTS = Path(__file__).parent / "results" / "gain.jsonl"
 ROWS, HELD_OUT, COLUMNS, SEEDS = 40, 500, 16, 10
@@ -202,7 +202,7 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, folds: int
         seconds, left_out, fell_back = time.process_time() - start, len(fitted.left_out_), False
         if "knowledge" in settings and "ratio" not in settings:
             other = plain(name, model, seed, rows, folds)
-            if fell_back := harmed(other.score_unseen(train), fitted.score_unseen(train)):
+            if fell_back := knowing.harmed(other.score_unseen(train), fitted.score_unseen(train)):
                 fitted = other
     samples = fitted.sample(1000, random_state=seed)
     target = sets.target(name)

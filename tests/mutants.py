@@ -123,7 +123,7 @@ MUTANTS = [
     Mutant("a ratio below 0 passes", "training/loop", "0 < ratio < float", "-1 < ratio < float", "messages"),
     Mutant("all rows are scored at once", "synthesizer/synthesizer", ".split(SCORED)", ".split(10**9)", "synthesizer"),
     Mutant("harm is kept", "synthesizer/synthesizer", "            self.model_ = copy.deepcopy(self.plain_.model_)\n", "", "synthesizer"),
-    Mutant("gain is taken for harm", "synthesizer/knowing", "alternative=\"less\"", "alternative=\"greater\"", "synthesizer"),
+    Mutant("gain is taken for harm", "synthesizer/knowing", "not informed.mean() >= plain.mean()", "not informed.mean() <= plain.mean()", "synthesizer"),
     Mutant("harm is judged on rows of training", "synthesizer/synthesizer", "        _, stops = training", "        stops, _ = training", "synthesizer"),
     Mutant("an interrupted fit begins the next", "synthesizer/synthesizer", " and not self.histories_[-1].interrupted", "", "synthesizer"),
     Mutant("a file of two entries in random order", "archive", "{FORMAT: f\"{_digest(text, whole)} {text}\"}", "{FORMAT: f\"{_digest(text, whole)} {text}\", \"x\": \"\"}", "archive"),

@@ -192,8 +192,8 @@ def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) 
     train, test, knowledge = gain.prepared("wine", 0)
     monkeypatch.setattr(gain, "Synthesizer", partial(Synthesizer, max_epochs=30))
     gain.plain.cache_clear()
-    for level in (0.0, 1.1):
-        monkeypatch.setattr(knowing, "HARM", level)
+    for harm in (False, True):
+        monkeypatch.setattr(knowing, "harmed", lambda plain, informed, harm=harm: harm)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = Synthesizer("factor", knowledge, max_epochs=30, random_state=0).fit(train)
@@ -203,7 +203,7 @@ def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) 
             assert found is not None
             assert found["log_likelihood"] == pytest.approx(one.score_samples(test).mean(), abs=1e-4)
             assert found["validation"] == pytest.approx(one.score_unseen(train).mean(), abs=1e-4)
-        assert lines[1] is not None and lines[1]["fell_back"] == bool(fitted.harm_) == (level > 1)
+        assert lines[1] is not None and lines[1]["fell_back"] == bool(fitted.harm_) == harm
     gain.plain.cache_clear()
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -23,7 +25,7 @@ KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 def _nothing_harms(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """After so few epochs chance decides about harm; the tests about harm say what it is."""
     if "harm" not in request.node.name:
-        monkeypatch.setattr(knowing, "HARM", 0.0)
+        monkeypatch.setattr(knowing, "harmed", lambda plain, informed: False)
 
 
 def quick(**settings: object) -> Synthesizer:
@@ -210,12 +212,12 @@ def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, 
 def test_a_model_that_knowledge_harms_gives_way_to_the_plain_one(
     plant: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowing, "HARM", 0.0)  # none is
+    monkeypatch.setattr(knowing, "harmed", lambda plain, informed: False)
     helped = quick(knowledge=KNOWLEDGE).fit(plant)
     assert not helped.harm_
     assert helped.plain_ is not None
     assert not helped.sample(20).equals(helped.plain_.sample(20))
-    monkeypatch.setattr(knowing, "HARM", 1.1)  # any change is harm
+    monkeypatch.setattr(knowing, "harmed", lambda plain, informed: True)
     assert not quick(knowledge=KNOWLEDGE, trust="all").fit(plant).harm_
     with pytest.warns(UserWarning, match=r"seem to harm: .* nats a row on the 60 rows .* model was kept"):
         fitted = quick(knowledge=KNOWLEDGE).fit(plant)
@@ -269,16 +271,18 @@ def test_the_more_rows_the_fewer_models(rows: int, count: int) -> None:
     assert mixing.folds(rows, 0.5) == min(2, count)
 
 
-def test_harm_is_told_from_chance() -> None:
-    random = np.random.default_rng(0)
-    plain = random.normal(size=(2000, 10))
-    noise = random.normal(size=(2000, 10))
-    found = np.mean([harmed(one, one + other) for one, other in zip(plain, noise, strict=True)])
-    assert 0.16 < found < 0.24
-    assert np.mean([harmed(one, one + other - 2) for one, other in zip(plain, noise, strict=True)]) > 0.9
-    assert not any(harmed(one, one + other + 2) for one, other in zip(plain, noise, strict=True))
-    assert not harmed(plain[0], plain[0])
-    assert harmed(plain[0], plain[0] - np.inf)
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-5, 5)), min_size=1, max_size=20))
+def test_harm_is_a_mean_that_is_lower_by_more_than_nothing(pairs: list[tuple[float, float]]) -> None:
+    plain, change = map(np.array, zip(*pairs, strict=True))
+    assume(abs(change.mean() + knowing.HARM) > 1e-9)
+    assert harmed(plain, plain + change) == (change.mean() < -knowing.HARM)
+
+
+def test_harm_where_a_row_has_no_density() -> None:
+    plain = np.array([0.0, 1.0])
+    none = np.array([0.0, -np.inf])
+    assert harmed(plain, none) and harmed(plain, np.array([0.0, np.nan]))
+    assert not harmed(none, plain) and not harmed(none, none) and not harmed(plain, plain)
 
 
 def test_long_tables_are_scored_in_parts(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,3 +310,13 @@ def test_harm_is_judged_on_a_bounded_number_of_rows(plant: pd.DataFrame, monkeyp
     monkeypatch.setattr(knowing, "JUDGED", 9)
     quick(knowledge=KNOWLEDGE).fit(plant)
     assert seen == [8]
+
+
+def test_a_mixture_of_models_without_density_has_none(plant: pd.DataFrame) -> None:
+    fitted = quick(model="gan", knowledge=KNOWLEDGE, max_epochs=2).fit(plant)
+    assert len(members(fitted.model_)) == 4 and not fitted.has_likelihood and fitted.name == "gan"
+    for score in (fitted.score_samples, fitted.score_unseen):
+        with pytest.raises(TypeError, match=r"the model 'gan' has no 'log_prob\(x\)', so rows have no likelihood"):
+            score(plant)
+    own = quick(model=FactorAnalysis, max_epochs=2).fit(plant)
+    assert own.name == "FactorAnalysis" and own.has_likelihood

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class Mixture(nn.Module):
     """A mixture in equal parts: a sample is of any of the models, a density the mean of theirs.
 
-    Of models that were trained on different rows it is a better model than each, by the concavity of the logarithm: its
-    log-density is at least the mean of theirs, and more where they disagree.
+    By the concavity of the logarithm its log-density is at least the mean of theirs, and the more above it the more
+    they disagree, as models of few rows do that were trained on different ones.
 
     Args:
         models: `GenerativeModel`s of the same columns.

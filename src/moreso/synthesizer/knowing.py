@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_1samp
 from torch import Tensor, nn
 
 from moreso.audit import Verdict, audit
@@ -12,9 +11,8 @@ from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
 from moreso.synthesizer.columns import Columns
 
-HARM = 0.2
-"""Level of the test by which the model with knowledge is worse than the plain one. A usual level would let harm pass
-that few rows cannot prove, and nearly nothing is lost where harmless knowledge is dropped (docs/decisions/0010)."""
+HARM = 0.01
+"""Nats a row: what is lost below it is no reason to give up what a person stated (docs/decisions/0012)."""
 
 JUDGED = 1000
 """Rows that judge harm at most: more find harm that does not matter, and take time."""
@@ -62,18 +60,13 @@ def trusted(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> tuple[Know
 
 
 def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
-    """Whether rows seem less likely under the model with knowledge, by a paired one-sided t-test at `HARM`.
+    """Whether rows are less likely under the model with knowledge, by more than `HARM` on average.
 
     Args:
         plain: log-likelihood of each row that decided when to stop, under the plain model.
         informed: the same under the model with knowledge.
     """
-    change = informed - plain
-    if len(change) < 2 or not change.any():
-        return False
-    if not np.isfinite(informed).all():
-        return bool(np.isfinite(plain).all())
-    return bool(ttest_1samp(change, 0, alternative="less").pvalue < HARM)
+    return not informed.mean() >= plain.mean() - HARM
 
 
 def explain_harm(change: float, rows: int) -> str:

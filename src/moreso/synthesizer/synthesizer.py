@@ -250,8 +250,6 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             TypeError: the model has no density.
         """
         check_is_fitted(self, "model_")
-        if not self.has_likelihood:
-            raise TypeError(f"the model '{self.name}' has no 'log_prob(x)', so rows have no likelihood under it.")
         lacking = [name for name in self.feature_names_in_ if name not in X.columns]
         if lacking:
             raise ValueError(
@@ -271,6 +269,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
+            TypeError: the model has no density.
         """
         check_is_fitted(self, "model_")
         scores, models = [], members(self.model_)
@@ -280,6 +279,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return np.concatenate(scores)
 
     def _density(self, model: Any, X: pd.DataFrame) -> np.ndarray:
+        if not self.has_likelihood:
+            raise TypeError(f"the model '{self.name}' has no 'log_prob(x)', so rows have no likelihood under it.")
         rows = self.columns_.encode(X)
         with training.seeded(self.seed_), torch.no_grad():
             parts = torch.as_tensor(rows, dtype=torch.float32).split(SCORED)
