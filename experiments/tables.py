@@ -56,6 +56,8 @@ def table(names: Iterable[str] = tuple(sets.SETS), shown: Sequence[str] = MAIN, 
     rows = [head]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
         own = part[part["arm"] == "default"]
+        if own.empty:
+            continue
         held = f"{own['held_in_samples_plain'].mean():.2f} -> {own['held_in_samples'].mean():.2f}"
         counts = [str(len(own)), f"{own['statements'].mean():.0f}", f"{own['undecided'].mean():.1f}", held]
         rows.append([str(model), str(name), *counts, *(cell(part.loc[part["arm"] == arm, "gain"]) for arm in shown)])
@@ -74,6 +76,8 @@ def summary(shown: Sequence[str] = MAIN, folds: int = MIXED) -> str:
     rows = [head]
     for model, part in found.groupby("model", sort=False):
         own = part[part["arm"] == "default"]
+        if own.empty:
+            continue
         ends = [interval(each) for _, each in own.groupby("set")["gain"]]
         won = sum(low > 0 for _, low, _ in ends)
         lost = sum(high < 0 for _, _, high in ends)
