@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments import sets, tables
 from experiments.gain import ONE, ROWS, STAGES
 
-LIMIT = 2.0
+LIMIT = 1.0
 """Nats; what is longer is cut, for the table to tell."""
 
 
