@@ -131,6 +131,7 @@ MUTANTS = [
     Mutant("penalty moves the model's random numbers", "training/loop", "    with seeded(int(torch.randint(2**62, (), generator=seeds))):", "    if True:", "contract"),
     Mutant("worst epoch kept", "training/loop", "if state.losses[-1] < state.best:", "if state.losses[-1] > state.best or state.epoch == 0:", "training"),
     Mutant("validation rows trained on", "training/loop", "torch.cat([order[:start], order[stop:]])", "order", "training"),
+    Mutant("rows that stop a later fold are trained on", "training/loop", "order[stop:]]), order", "order[start if fold else stop :]]), order", "training"),
     Mutant("all folds are stopped by the same rows", "synthesizer/mixing", "            fold=fold,\n", "", "synthesizer"),
     Mutant("long tables are trained four times", "synthesizer/mixing", ", FOLDED // rows)", ")", "synthesizer"),
     Mutant("the first of a mixture answers alone", "models/mixture", "found.logsumexp(0) - math.log(len(found))", "found[0]", "models"),

@@ -14,7 +14,7 @@ from torch import nn
 
 from moreso import Knowledge, Regularizer
 from moreso.models import FactorAnalysis
-from moreso.training import AUTO_RATIO, fit, loop, machine, relative_weight, seeded
+from moreso.training import AUTO_RATIO, fit, loop, machine, relative_weight, seeded, split
 from moreso.training.machine import DEVICES
 
 
@@ -64,7 +64,8 @@ def test_patience_is_shorter_where_an_epoch_is_many_steps() -> None:
         assert history.epochs == patience + 1
 
 
-def test_validation_rows_are_not_trained_on() -> None:
+@pytest.mark.parametrize("fold", [0, 1, 3])
+def test_validation_rows_are_not_trained_on(fold: int) -> None:
     seen: list[torch.Tensor] = []
 
     class Spy(FactorAnalysis):
@@ -75,8 +76,10 @@ def test_validation_rows_are_not_trained_on() -> None:
 
     numbered = torch.arange(40.0)[:, None].repeat(1, 3) / 40
     with torch.random.fork_rng():
-        fit(Spy(3), numbered, max_epochs=3, validation=0.25, batch_size=8)
-    assert len(set(torch.cat(seen).tolist())) == 30
+        fit(Spy(3), numbered, max_epochs=3, validation=0.25, fold=fold, batch_size=8)
+    trained, stops = ({round(row / 40, 4) for row in part.tolist()} for part in split(40, 0.25, 0, fold))
+    assert {round(value, 4) for value in torch.cat(seen).tolist()} == trained
+    assert len(trained) == 30 and len(stops) == 10 and not trained & stops
     assert len(torch.cat(seen)) == 3 * 30
 
 
