@@ -7,9 +7,11 @@ import pandas as pd
 from scipy.stats import t as student
 
 from experiments import compare, gain, sets
-from experiments.gain import DRAWS, MARGINS, MIXED, NAMES, ONE, RATIOS, ROWS, STAGES
+from experiments.gain import DRAWS, FRESH, MARGINS, MIXED, NAMES, ONE, RATIOS, ROWS, STAGES
+from moreso.training import AUTO_RATIO
+from moreso.worth import extra_rows
 
-MAIN, PEERS = ("default", "flipped"), ("default", "flipped", "l2", "dropout", "gaussian")
+MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "gaussian")
 
 
 def gains() -> pd.DataFrame:
@@ -69,12 +71,14 @@ def at(found: pd.DataFrame, names: Iterable[str], folds: int = MIXED) -> pd.Data
     return found[found["set"].isin(list(names)) & (found["rows"] == ROWS) & (found["folds"] == folds)]
 
 
-def summary(shown: Sequence[str] = MAIN, folds: int = MIXED) -> str:
+def summary(shown: Sequence[str] = MAIN) -> str:
     """Return, a model, on how many public sets the default gains and loses, and the mean gains of arms."""
-    found = at(gains(), sets.SETS, folds)
+    found = at(gains(), sets.SETS)
     head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
     rows = [head]
-    for model, part in found.groupby("model", sort=False):
+    parts = [(str(model), part) for model, part in found.groupby("model", sort=False)]
+    parts += [(f"{model}, seeds from {FRESH}", part[part["seed"] >= FRESH]) for model, part in parts]
+    for model, part in parts:
         own = part[part["arm"] == "default"]
         if own.empty:
             continue
@@ -84,7 +88,7 @@ def summary(shown: Sequence[str] = MAIN, folds: int = MIXED) -> str:
         means = [part[part["arm"] == arm].groupby("set")["gain"].mean() for arm in shown]
         cells = [cell(each) for each in means]
         fell = f"{own['fell_back'].sum():.0f} of {len(own)}"
-        rows.append([str(model), str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
+        rows.append([model, str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
     return compare.markdown(rows)
 
 
@@ -114,34 +118,65 @@ def in_rows(part: pd.DataFrame) -> str:
         columns=[ROWS, 2 * ROWS]
     )
     gain = float(part.loc[part["rows"] == ROWS, "gain"].mean())
-    rise = float(plain.dropna().diff(axis=1)[2 * ROWS].mean())
-    if not rise > 0 or not np.isfinite(gain):
+    means = plain.dropna().mean()
+    if means.isna().any() or np.isnan(gain):
         return "-"
-    if gain <= 0:
-        return "0"
-    left = 1 - gain / (2 * rise)
-    return f"{ROWS / left - ROWS:.0f}" if left > 0 else "more than any"
+    more = extra_rows({1.0: means[ROWS], 2.0: means[2 * ROWS]}, ROWS, gain)
+    return "-" if np.isnan(more) else "more than any" if np.isinf(more) else f"{more:.0f}"
 
 
 def hindsight() -> str:
-    """Return, a model, the default's mean gain beside that of fixed ratios and of the best of them in hindsight.
-
-    The best is chosen a set by the mean gain over seeds on held-out rows, which no user has. All columns are means over
-    the sets, over the seeds that all have.
-    """
-    found = at(gains(), sets.SETS, ONE)
-    ratios = [f"ratio {ratio:g}" for ratio in RATIOS]
-    rows = [["model", "sets", "seeds", "default", *ratios, "best in hindsight"]]
+    """Return, a model, the default's mean gain beside that of fixed ratios and of the best of them in hindsight."""
+    found = at(gains(), sets.SETS)
+    names = [f"ratio {ratio:g}" for ratio in sorted([AUTO_RATIO, *RATIOS])]
+    rows = [["model", "sets", "seeds", "default", *names, "best in hindsight", "share of it"]]
     for model, part in found.groupby("model", sort=False):
-        wide = part[part["arm"].isin(["default", *ratios])].pivot_table(
-            index=["set", "seed"], columns="arm", values="gain"
-        )
-        wide = wide.reindex(columns=["default", *ratios]).dropna()
-        if len(wide):
-            means = wide.groupby("set").mean()
-            cells = [cell(means[arm]) for arm in means]
-            seeds = f"{len(wide) / len(means):.0f}"
-            rows.append([str(model), str(len(means)), seeds, *cells, cell(means.max(axis=1))])
+        means, best = ratios(part)
+        if len(means):
+            share = f"{means['default'].mean() / best.mean():.0%}"
+            counts = [str(len(means)), f"{means.pop('seeds').mean():.0f}"]
+            rows.append([str(model), *counts, *(cell(means[arm]) for arm in means), cell(best), share])
+    return compare.markdown(rows)
+
+
+def ratios(part: pd.DataFrame) -> tuple[pd.DataFrame, "pd.Series[float]"]:
+    """Return mean gains of the default and of ratios that are obeyed, a row a set, with its seeds, and the best.
+
+    The best of a set, which may be none, is chosen by the mean gain on held-out rows, which no user has. Means are over
+    the seeds that all have.
+
+    Args:
+        part: gains of one model.
+    """
+    own = part[part["arm"] == "default"]
+    obeyed = own.assign(arm=f"ratio {AUTO_RATIO:g}", gain=own["obeyed"] - own["log_likelihood_plain"])
+    names = [f"ratio {ratio:g}" for ratio in sorted([AUTO_RATIO, *RATIOS])]
+    wide = paired(pd.concat([part, obeyed.dropna(subset="gain")]), ["default", *names]).groupby("set")
+    return wide.mean().assign(seeds=wide.size()), wide.mean()[names].max(axis=1).clip(lower=0)
+
+
+def paired(part: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+    """Return the gains of the arms that are shown, a column each, where all of them were run: a row a set and seed."""
+    wide = part[part["arm"].isin(shown)].pivot_table(index=["set", "seed"], columns="arm", values="gain", sort=False)
+    return wide.reindex(columns=list(shown)).dropna()
+
+
+def peers() -> str:
+    """Return the default's gain beside that of its peers, over the seeds that all have, and of what it is better."""
+    found = at(gains(), sets.SETS)
+    rows = [["model", "set", "seeds", *PEERS, *(f"over {arm}" for arm in PEERS[1:])]]
+    for model, part in found.groupby("model", sort=False):
+        shown = [arm for arm in PEERS if (part["arm"] == arm).any()]
+        wide = paired(part, shown)
+        if "l2" not in shown or wide.empty:
+            continue
+        for arm in PEERS[1:]:
+            wide[f"over {arm}"] = wide["default"] - wide[arm] if arm in wide else np.nan
+        wide = wide.reindex(columns=rows[0][3:])
+        for name, own in wide.groupby("set", sort=False):
+            rows.append([str(model), str(name), str(len(own)), *(cell(own[arm].dropna()) for arm in own)])
+        means = wide.groupby("set").mean()
+        rows.append([str(model), "mean", str(len(wide)), *(cell(means[arm].dropna()) for arm in means)])
     return compare.markdown(rows)
 
 
@@ -163,10 +198,10 @@ def sensitivity() -> str:
     found = found[found["model"] == "vae"]
     shown = ["default", "turned one", "flipped", "half"]
     shown += [*(f"margin {margin:g}" for margin in MARGINS), *(f"draws {draws}" for draws in DRAWS)]
+    shown = [arm for arm in shown if (found["arm"] == arm).any()]
     rows = [["set", "seeds", *shown]]
     for name, part in found.groupby("set", sort=False):
-        wide = part[part["arm"].isin(shown)].pivot_table(index="seed", columns="arm", values="gain")
-        wide = wide.reindex(columns=shown).dropna()
+        wide = paired(part, shown)
         if len(wide):
             rows.append([str(name), str(len(wide)), *(cell(wide[arm]) for arm in shown)])
     return compare.markdown(rows)

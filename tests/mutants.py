@@ -137,7 +137,7 @@ MUTANTS = [
     Mutant("the first of a mixture answers alone", "models/mixture", "found.logsumexp(0) - math.log(len(found))", "found[0]", "models"),
     Mutant("samples of a mixture come model by model", "models/mixture", "[torch.cat(places).argsort()]", "", "models"),
     Mutant("more models than rows allow pass", "synthesizer/checks", "folds is None or 1 <= folds <= most", "folds is None or 1 <= folds", "messages"),
-    Mutant("the best ratio of all sets is hindsight enough", "../../experiments/tables", "means.max(axis=1)", "means[means.mean().idxmax()]", "gain"),
+    Mutant("the best ratio of all sets is hindsight enough", "../../experiments/tables", "wide.mean()[names].max(axis=1)", "wide.mean()[wide.mean()[names].mean().idxmax()]", "gain"),
     Mutant("noise left out of samples", "models/latent", "(torch.Size([n]))).rsample()", "(torch.Size([n]))).mean", "contract"),
     Mutant("divergence left out", "models/vae", "(self.divergence(posterior) - self", "(0 * self.divergence(posterior) - self", "contract"),
     Mutant("proposal left out of the likelihood", "models/latent", ".log_prob(x) - proposal)", ".log_prob(x))", "contract"),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from experiments import figures, gain, rivals, sets, tables
+from experiments import bars, figures, gain, games, rivals, sets, tables
 from scipy.stats import norm
 
 from moreso import Synthesizer, training
@@ -104,12 +104,8 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
     mean, low, high = tables.interval(pd.Series([0.5, 0.6, 0.7]))
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
-    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | +0.33 ± 2.87 | - | - |"
+    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - |"
     assert tables.table(shown=tables.PEERS, folds=gain.ONE).splitlines()[2:] == [row]
-    assert (
-        "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | +0.33 | - | - | 0 of 3 |"
-        in tables.summary(tables.PEERS, gain.ONE).splitlines()
-    )
     monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
     # The one seed at both rose by 4, so by a - 320 / n; .6 of that is reached at 40 / (1 - .6 / 8) rows.
     assert "| vae | wine | **+0.60 ± 0.25** (3) | +1.00 (1) | 3 |" in tables.curve().splitlines()
@@ -119,11 +115,31 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     row = "| vae | wine | 3 | `target` | 0.70 | 1.00 | 1.06 | **+0.06 ± 0.02** |"
     assert row in tables.downstream().splitlines()
     assert "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - |" in tables.table().splitlines()
+    assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | 0 of 3 |" in tables.summary().splitlines()
+    assert tables.peers().splitlines()[2:] == [
+        "| vae | wine | 3 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | +0.27 ± 3.09 | - | - |",
+        "| vae | mean | 3 | +0.60 | +0.33 | - | - | +0.27 | - | - |",
+    ]
     assert {figures.gains().get_axes()[0].get_title(), figures.curves().get_axes()[0].get_title()} == {"vae", "wine"}
     figures.write(tmp_path)
     first = [path.read_bytes() for path in sorted(tmp_path.glob("*.svg"))]
     figures.write(tmp_path)
     assert first == [path.read_bytes() for path in sorted(tmp_path.glob("*.svg"))] and len(first) == 2
+
+
+def test_seeds_that_nobody_had_seen_are_summed_up_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        line(arm, seed, score, folds=gain.MIXED)
+        for seed, own in ((gain.FRESH - 1, 0.0), (gain.FRESH, 1.0), (gain.FRESH + 1, 3.0))
+        for arm, score in (("plain", 0.0), ("default", own))
+    ]
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = [row.strip("| ").split(" | ") for row in tables.summary(("default",)).splitlines()[2:]]
+    assert [(row[0], row[1], row[4]) for row in found] == [
+        ("vae", "3", "+1.33"),
+        (f"vae, seeds from {gain.FRESH}", "2", "+2.00"),
+    ]
 
 
 def test_the_worth_in_rows_has_no_number_where_there_is_none() -> None:
@@ -137,16 +153,55 @@ def test_the_worth_in_rows_has_no_number_where_there_is_none() -> None:
 
 def test_hindsight_takes_the_best_ratio_of_each_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = []
-    for name, scores in {"wine": (1, 0, 2, -1), "digits": (1, 3, 0, -1)}.items():
+    # The default, ratios .1 and 1, and the default's .3 where it is obeyed; in "bfi" nothing is better.
+    for name, scores in {"wine": (1, 0, 2, 4), "digits": (1, 3, 0, 0), "bfi": (0, -1, -2, -3)}.items():
         for seed in (0, 1):
             arms = ["plain", "default", *(f"ratio {ratio:g}" for ratio in gain.RATIOS)]
-            lines += [line(arm, seed, score) | {"set": name} for arm, score in zip(arms, (0, *scores), strict=True)]
-    lines.append(line("default", 2, 99.0))
+            own = [line(arm, seed, score, folds=gain.MIXED) for arm, score in zip(arms, (0, *scores[:3]), strict=True)]
+            own[1]["obeyed"] = scores[3]
+            lines += [each | {"set": name} for each in own]
+    lines.append(line("default", 2, 99.0, folds=gain.MIXED))
     monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
     gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     (row,) = tables.hindsight().splitlines()[2:]
     assert [part.split(" ")[0].strip("*") for part in row.strip("| ").split(" | ")] == [
-        *("vae", "2", "2", "+1.00", "+1.50", "+1.00", "-1.00", "+2.50")
+        *("vae", "3", "2", "+0.67", "+0.67", "+0.33", "+0.00", "+2.33", "29%")
+    ]
+
+
+def test_bars_are_met_by_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two sets gain .5, .6, .7 and one is certain: what the third does not is no matter, and it loses.
+    own = {"wine": 0.5, "digits": 0.5, "bfi": -0.5}
+    lines = [
+        line(arm, seed, score, folds=gain.MIXED) | {"set": name, "undecided": 3 * (name != "bfi"), "obeyed": score}
+        for name, base in own.items()
+        for seed in range(3)
+        for arm, score in (
+            ("plain", 0.0),
+            ("default", base + seed / 10),
+            ("flipped", -seed),
+            ("l2 0.1", base - 1),
+            *((f"ratio {ratio:g}", base * 1.5) for ratio in gain.RATIOS),
+        )
+    ]
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    side = {"broken": 0.5, "auc": 0.8}
+    played = [
+        {"model": "gan", "set": name, "seed": 0, "without": side, "with": {"broken": 0.3, "auc": 0.8 + at / 100}}
+        for at, name in enumerate(own)
+    ]
+    monkeypatch.setattr(games, "RESULTS", tmp_path / "games.jsonl")
+    games.RESULTS.write_text("\n".join(map(json.dumps, played)), encoding="utf-8")
+    assert bars.table().splitlines()[2:] == [
+        "| sets with undecided statements that gain | vae | two thirds | 2 of 2 | 9 | yes |",
+        "| sets that lose | vae | none | 1 of 3 | 9 | **no** |",
+        "| sets that lose, half turned round | vae | none | 0 of 3 | 9 | yes |",
+        # (.6 + .6 - .4) / (.75 + .75 + 0), where the third does best without knowledge.
+        "| share of the best ratio's gain | vae | 80% | 53% | 9 | **no** |",
+        "| gain over l2 | vae | above 0 | **+1.10 ± 0.00** | 9 | yes |",
+        "| share of broken statements | gan | halved | 0.50 -> 0.30 | 3 | **no** |",
+        "| change of the AUC | gan | not above 0 | +0.01 ± 0.02 | 3 | yes |",
     ]
 
 
@@ -193,6 +248,9 @@ def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) 
     train, test, knowledge = gain.prepared("wine", 0)
     monkeypatch.setattr(gain, "Synthesizer", partial(Synthesizer, max_epochs=30))
     gain.plain.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        obeyed = Synthesizer("factor", knowledge, max_epochs=30, compare=False, random_state=0).fit(train)
     for harm in (False, True):
         monkeypatch.setattr(knowing, "harmed", lambda plain, informed, harm=harm: harm)
         with warnings.catch_warnings():
@@ -205,6 +263,9 @@ def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) 
             assert found["log_likelihood"] == pytest.approx(one.score_samples(test).mean(), abs=1e-4)
             assert found["validation"] == pytest.approx(one.score_unseen(train).mean(), abs=1e-4)
         assert lines[1] is not None and lines[1]["fell_back"] == bool(fitted.harm_) == harm
+        assert lines[1]["obeyed"] == pytest.approx(obeyed.score_samples(test).mean(), abs=1e-4)
+        change = pd.Series(obeyed.score_unseen(train) - fitted.plain_.score_unseen(train))
+        assert (lines[1]["change"], lines[1]["change_error"]) == pytest.approx((change.mean(), change.sem()), abs=1e-4)
     gain.plain.cache_clear()
 
 

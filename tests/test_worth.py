@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from moreso import Knowledge, Synthesizer, worth
 from moreso.cli import main
-from moreso.worth import Gain, _extra_rows
+from moreso.worth import Gain, extra_rows
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient @ 0.9  # same pipe\nflow: inlet > ambient")
 
@@ -43,13 +43,13 @@ def test_the_interval_covers_the_mean_of_overlapping_splits() -> None:
 
 
 @pytest.mark.parametrize("fall", [3.0, 40.0])
-def test_extra_rows_are_read_off_the_learning_curve(fall: float) -> None:
+def testextra_rows_are_read_off_the_learning_curve(fall: float) -> None:
     curve = {share: 7 - fall / round(share * 80) for share in (1.0, 0.75, 0.5)}
-    found = _extra_rows(curve, 80, (7 - fall / 100) - curve[1.0])
+    found = extra_rows(curve, 80, (7 - fall / 100) - curve[1.0])
     assert found == pytest.approx(20)
-    assert _extra_rows(curve, 80, fall) == math.inf
-    assert _extra_rows(curve, 80, -1.0) == 0
-    assert math.isnan(_extra_rows({1.0: 1.0, 0.5: 2.0}, 80, 0.1))
+    assert extra_rows(curve, 80, fall) == math.inf
+    assert extra_rows(curve, 80, -1.0) == 0
+    assert math.isnan(extra_rows({1.0: 1.0, 0.5: 2.0}, 80, 0.1))
 
 
 def test_the_budget_is_kept_and_what_it_buys_comes_in_order(plant: pd.DataFrame) -> None:

@@ -171,11 +171,18 @@ def worth(
         lost = [full[split] - score(split, others) for split in range(repeats)]
         statements[str(Relation(*left_out.groups))] = Gain.of(lost, share)
     rows = len(places[0][0])
-    return Worth(rows, gain, statements, _extra_rows(curve, rows, gain.mean), fits)
+    return Worth(rows, gain, statements, extra_rows(curve, rows, gain.mean), fits)
 
 
-def _extra_rows(curve: dict[float, float], rows: int, gain: float) -> float:
-    """Return how many rows more than `rows` the learning curve a - b / n asks for, to rise by `gain`."""
+def extra_rows(curve: dict[float, float], rows: int, gain: float) -> float:
+    """Return how many rows more than `rows` a learning curve asks for, to rise by `gain`; see `Worth.extra_rows`.
+
+    Args:
+        curve: the plain model's mean log-likelihood by the share of the rows that it was fitted to, through which
+            a - b / n is put.
+        rows: that share 1 stands for.
+        gain: in the curve's units.
+    """
     if gain <= 0:
         return 0.0
     if len(curve) < 2:

@@ -1,0 +1,95 @@
+"""What was asked of the default before anything was measured, and what came out, as a Markdown table."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from experiments import compare, games, sets, tables
+from experiments.tables import cell, interval
+
+OPEN = 1
+"""Statements that the audit leaves undecided, on average over seeds: a set with fewer leaves nothing open."""
+
+
+class Bar(NamedTuple):
+    """One demand.
+
+    Args:
+        name: what is measured.
+        asked: of it.
+        measured: as text.
+        runs: that it rests on: a model, set and seed each.
+        met: whether it is as asked.
+    """
+
+    name: str
+    asked: str
+    measured: str
+    runs: int
+    met: bool
+
+
+def table() -> str:
+    """Return each bar, what it asks, what was measured, and whether it is met."""
+    rows = [["bar", "model", "asked", "measured", "runs", "met"]]
+    found = tables.at(tables.gains(), sets.SETS)
+    bars = [(str(model), bar) for model, part in found.groupby("model", sort=False) for bar in of_likelihood(part)]
+    played = pd.DataFrame(games.read())
+    bars += [(str(model), bar) for model, part in played.groupby("model", sort=False) for bar in of_game(part)]
+    for model, bar in bars:
+        rows.append([bar.name, model, bar.asked, bar.measured, str(bar.runs), "yes" if bar.met else "**no**"])
+    return compare.markdown(rows)
+
+
+def of_likelihood(part: pd.DataFrame) -> list[Bar]:
+    """Return the bars of a model with a density.
+
+    Args:
+        part: its gains.
+    """
+    own, turned, bars = part[part["arm"] == "default"], part[part["arm"] == "flipped"], []
+    if len(own):
+        undecided = own.groupby("set")["undecided"].mean() >= OPEN
+        won = (ends(own)["low"] > 0)[undecided]
+        measured = f"{won.sum()} of {len(won)}"
+        bars.append(
+            Bar("sets with undecided statements that gain", "two thirds", measured, len(own), won.mean() >= 2 / 3)
+        )
+    for name, runs in (("sets that lose", own), ("sets that lose, half turned round", turned)):
+        if len(runs):
+            lost = ends(runs)["high"] < 0
+            bars.append(Bar(name, "none", f"{lost.sum()} of {len(lost)}", len(runs), not lost.any()))
+    means, best = tables.ratios(part)
+    if len(means):
+        share = float(means["default"].mean() / best.mean())
+        bars.append(
+            Bar("share of the best ratio's gain", "80%", f"{share:.0%}", int(means["seeds"].sum()), share >= 0.8)
+        )
+    for arm in ("l2", "dropout"):
+        wide = tables.paired(part, ["default", arm])
+        if len(wide):
+            means = wide.groupby("set").mean()
+            over = means["default"] - means[arm]
+            bars.append(Bar(f"gain over {arm}", "above 0", cell(over), len(wide), interval(over)[1] > 0))
+    return bars
+
+
+def ends(part: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, low and high end of the interval of gains, a row a set."""
+    found = {str(name): interval(each) for name, each in part.groupby("set")["gain"]}
+    return pd.DataFrame(found, index=["mean", "low", "high"]).T
+
+
+def of_game(part: pd.DataFrame) -> list[Bar]:
+    """Return the bars of a model without a density.
+
+    Args:
+        part: its lines in the results of `games`.
+    """
+    means = [pd.DataFrame(list(part[arm])).groupby(part["set"].to_numpy()).mean() for arm in ("without", "with")]
+    before, after = (mean["broken"].mean() for mean in means)
+    change = means[1]["auc"] - means[0]["auc"]
+    return [
+        Bar("share of broken statements", "halved", f"{before:.2f} -> {after:.2f}", len(part), after <= before / 2),
+        Bar("change of the AUC", "not above 0", cell(change), len(part), not interval(change)[1] > 0),
+    ]
