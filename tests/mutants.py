@@ -114,6 +114,8 @@ MUTANTS = [
     Mutant("a regularizer forgets its errors", "regularizer", "self._error = state[2:] if len(state) > 2 else None", "self._error = None", "training"),
     Mutant("a checkpoint of other statements will do", "training/checkpoint", "for part in (model, penalty)", "for part in (model,)", "training"),
     Mutant("any checkpoint will do", "training/checkpoint", "if header.get(\"purpose\") != self.purpose:", "if False:", "training"),
+    Mutant("a killed fit repeats what had ended", "training/loop", "stays=keep_checkpoint and not interrupted", "stays=False", "synthesizer"),
+    Mutant("checkpoints are left behind", "synthesizer/synthesizer", "        mixing.forget(checkpoint, count)\n", "", "synthesizer"),
     Mutant("Ctrl-C keeps the last in place of the best", "training/loop", "        model.load_state_dict(kept)\n", "", "training"),
     Mutant("no checksum", "archive", "if digest != _digest(text, tensors):", "if False:", "archive"),
     Mutant("blocks forgotten", "dependence/engine", "blocks[start : start + spread.shape[1]]", "blocks[: spread.shape[1]]", "dependence"),

@@ -16,7 +16,8 @@ from moreso.models import MODELS, FactorAnalysis, members
 from moreso.synthesizer import knowing, mixing
 from moreso.synthesizer import synthesizer as estimator
 from moreso.synthesizer.knowing import harmed
-from moreso.training import split
+from moreso.training import loop, split
+from moreso.training.checkpoint import State
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 
@@ -310,6 +311,39 @@ def test_harm_is_judged_on_a_bounded_number_of_rows(plant: pd.DataFrame, monkeyp
     monkeypatch.setattr(knowing, "JUDGED", 9)
     quick(knowledge=KNOWLEDGE).fit(plant)
     assert seen == [8]
+
+
+def test_a_killed_fit_does_not_repeat_the_models_that_had_ended(
+    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    epoch, ran, deadly = loop._Rounds.epoch, [0], 10**9
+
+    def dying(self: loop._Rounds, state: State) -> dict[str, float]:
+        ran[0] += 1
+        if ran[0] == deadly:
+            raise SystemError
+        return epoch(self, state)
+
+    monkeypatch.setattr(loop._Rounds, "epoch", dying)
+    file = tmp_path / "a.checkpoint"
+
+    def fit() -> Synthesizer:
+        synthesizer = Synthesizer("factor", Knowledge.parse("outlet: inlet > ambient"), max_epochs=9, random_state=0)
+        return synthesizer.fit(plant[:40], checkpoint=file)
+
+    whole = fit()
+    # Four models with knowledge and four without, nine epochs each: death comes to the sixth in its fifth.
+    ran, deadly = [0], 5 * 9 + 5
+    with pytest.raises(SystemError):
+        fit()
+    assert len(list(tmp_path.iterdir())) == 4 + 1
+    ran, deadly = [0], 10**9
+    again = fit()
+    assert ran == [3 * 9] and not list(tmp_path.iterdir())
+    assert again.histories_ == whole.histories_
+    assert again.sample(5, random_state=1).equals(whole.sample(5, random_state=1))
+    assert again.plain_ is not None and whole.plain_ is not None
+    assert again.plain_.sample(5, random_state=1).equals(whole.plain_.sample(5, random_state=1))
 
 
 def test_a_mixture_of_models_without_density_has_none(plant: pd.DataFrame) -> None:

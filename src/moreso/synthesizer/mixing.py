@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,14 +42,13 @@ def train(
         name: of the model, for its log and its bar.
         device: where to train.
         precision: to train in.
-        checkpoint: a file, or None; the others are named after it.
+        checkpoint: a file, or None; the others are named after it. They stay until `forget`.
         log: a folder, or None.
         settings: of `training.fit`.
     """
     models: list[nn.Module] = []
     histories: list[training.History] = []
-    for fold in range(count):
-        suffix = f"-{fold + 1}" if fold else ""
+    for fold, file in enumerate(_files(checkpoint, count)):
         models.append(build(fold))
         history = training.fit(
             models[-1],
@@ -56,8 +56,9 @@ def train(
             penalty=penalty(),
             fold=fold,
             label=name + f" {fold + 1}/{count}" * (count > 1),
-            fabric=training.machine(device, precision, log=log, name=name + suffix),
-            checkpoint=None if checkpoint is None else os.fspath(checkpoint) + suffix,
+            fabric=training.machine(device, precision, log=log, name=name + _suffix(fold)),
+            checkpoint=file,
+            keep_checkpoint=True,
             **settings,
         )
         models[-1].cpu()
@@ -65,3 +66,18 @@ def train(
         if history.interrupted:
             break
     return join(models), tuple(histories)
+
+
+def forget(checkpoint: str | os.PathLike[str] | None, count: int) -> None:
+    """Delete the files from which a killed `train` of so many models goes on."""
+    for file in _files(checkpoint, count):
+        if file is not None:
+            Path(file).unlink(missing_ok=True)
+
+
+def _files(path: str | os.PathLike[str] | None, count: int) -> list[str | None]:
+    return [None if path is None else os.fspath(path) + _suffix(fold) for fold in range(count)]
+
+
+def _suffix(fold: int) -> str:
+    return f"-{fold + 1}" if fold else ""

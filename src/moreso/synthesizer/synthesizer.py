@@ -140,11 +140,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         used, self.left_out_ = knowing.trusted(X, self.knowledge or Knowledge(()), self.trust)
         for text in self.left_out_:
             warnings.warn(explain_left_out(text), stacklevel=2)
+        count = mixing.folds(len(X), self.validation) if self.folds is None else self.folds
         self.model_: Any
         self.model_, self.histories_ = mixing.train(
             partial(self._build, self.columns_.width),
             rows,
-            mixing.folds(len(X), self.validation) if self.folds is None else self.folds,
+            count,
             penalty=lambda: knowing.penalty(self.columns_, used, rows, self.margin) if used else None,
             name="knowledge" if self.knowledge else "plain",
             device=self.device,
@@ -165,6 +166,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain", log=log)
             if self.trust == "audit" and self.has_likelihood:
                 self._fall_back(X)
+        mixing.forget(checkpoint, count)
         return self
 
     def _fall_back(self, X: pd.DataFrame) -> None:

@@ -78,8 +78,8 @@ class Checkpoint:
         header, tensors = archive.read(self.path)
         if header.get("purpose") != self.purpose:
             raise ValueError(
-                f"{self.path}: belongs to a fit of other rows or with other settings. Delete it to start anew, or name "
-                "another checkpoint."
+                f"{self.path}: belongs to a fit of other rows or with other settings. Delete it, and those named "
+                "after it, to start anew, or name another checkpoint."
             )
 
         def part(prefix: str) -> dict[str, Tensor]:
@@ -98,9 +98,11 @@ class Checkpoint:
             torch.cuda.set_rng_state(value, int(name))
         return State(**header["state"]), part("kept.")
 
-    def remove(self) -> None:
-        """Delete the file of a fit that has ended."""
-        if self.path is not None:
+    def end(self, state: State, kept: dict[str, Tensor], *, stays: bool) -> None:
+        """Leave the last state of a fit that has ended, or delete the file."""
+        if stays:
+            self.write(state, kept)
+        elif self.path is not None:
             self.path.unlink(missing_ok=True)
 
 

@@ -76,6 +76,7 @@ def fit(
     fabric: Fabric | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
+    keep_checkpoint: bool = False,
 ) -> History:
     """Train `model` in place, with early stopping on rows that it does not train on.
 
@@ -109,6 +110,8 @@ def fit(
         checkpoint: a file from which a killed fit goes on; deleted when the fit has ended. That of a fit with other
             rows, settings, model or penalty is refused; a penalty that is no module cannot be told from another.
         checkpoint_every: steps after which it is written, at the end of an epoch.
+        keep_checkpoint: leave the file of a fit that has ended, so that a job of several fits, killed later, does not
+            repeat it; whoever calls deletes it.
 
     Raises:
         TypeError: the model has no `loss` or no `sample`.
@@ -169,7 +172,7 @@ def fit(
             logger.finalize("success")
         model.load_state_dict(kept)
         model.eval()
-        file.remove()
+        file.end(state, kept, stays=keep_checkpoint and not interrupted)
     return History(state.epoch, state.best_epoch, tuple(state.losses), tuple(state.penalties), interrupted)
 
 
