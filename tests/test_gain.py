@@ -193,16 +193,21 @@ def test_bars_are_met_by_what_was_measured(tmp_path: Path, monkeypatch: pytest.M
     ]
     monkeypatch.setattr(games, "RESULTS", tmp_path / "games.jsonl")
     games.RESULTS.write_text("\n".join(map(json.dumps, played)), encoding="utf-8")
+    monkeypatch.setattr(bars, "SEEDS", 0)
     assert bars.table().splitlines()[2:] == [
         "| sets with undecided statements that gain | vae | two thirds | 2 of 2 | 9 | yes |",
         "| sets that lose | vae | none | 1 of 3 | 9 | **no** |",
         "| sets that lose, half turned round | vae | none | 0 of 3 | 9 | yes |",
         # (.6 + .6 - .4) / (.75 + .75 + 0), where the third does best without knowledge.
         "| share of the best ratio's gain | vae | 80% | 53% | 9 | **no** |",
-        "| gain over l2 | vae | above 0 | **+1.10 ± 0.00** | 9 | yes |",
+        "| gain over l2 | vae | above 0 | **+1.10 ± 0.00**, on 3 of 3 sets | 9 | yes |",
         "| share of broken statements | gan | halved | 0.50 -> 0.30 | 3 | **no** |",
         "| change of the AUC | gan | not above 0 | +0.01 ± 0.02 | 3 | yes |",
     ]
+    monkeypatch.setattr(bars, "SEEDS", 10)
+    assert {row.split(" | ")[-1] for row in bars.table().splitlines()[2:]} == {"so far yes |", "so far **no** |"}
+    games.RESULTS.unlink()
+    assert len(bars.table().splitlines()) == 2 + 5
 
 
 def test_other_settings_are_shown_over_the_seeds_that_all_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
