@@ -93,8 +93,8 @@ The default's gain by the number of training rows, and in parentheses the number
 ## Other knowledge and other settings
 
 The VAE at 40 rows. *Turned one*: one statement turned round; *half*: half of the statements alone; margins in standard
-errors, where the default has 4; draws of samples for the penalty, where it has 256. Each line is over the seeds that
-all its columns have.
+errors, where the default has 4; draws of samples for the penalty, once they are run, where it has 256. Each line is
+over the seeds that all its columns have.
 
 {sensitivity}
 

@@ -77,7 +77,11 @@ def summary(shown: Sequence[str] = MAIN) -> str:
     head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
     rows = [head]
     parts = [(str(model), part) for model, part in found.groupby("model", sort=False)]
-    parts += [(f"{model}, seeds from {FRESH}", part[part["seed"] >= FRESH]) for model, part in parts]
+    parts += [
+        (f"{model}, seeds from {FRESH}", part[part["seed"] >= FRESH])
+        for model, part in parts
+        if (part["seed"] < FRESH).any()
+    ]
     for model, part in parts:
         own = part[part["arm"] == "default"]
         if own.empty:

@@ -133,11 +133,13 @@ def test_seeds_that_nobody_had_seen_are_summed_up_on_their_own(tmp_path: Path, m
         for seed, own in ((gain.FRESH - 1, 0.0), (gain.FRESH, 1.0), (gain.FRESH + 1, 3.0))
         for arm, score in (("plain", 0.0), ("default", own))
     ]
+    lines += [each | {"model": "flow"} for each in lines if each["seed"] >= gain.FRESH]
     monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
     gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     found = [row.strip("| ").split(" | ") for row in tables.summary(("default",)).splitlines()[2:]]
     assert [(row[0], row[1], row[4]) for row in found] == [
         ("vae", "3", "+1.33"),
+        ("flow", "2", "+2.00"),
         (f"vae, seeds from {gain.FRESH}", "2", "+2.00"),
     ]
 
