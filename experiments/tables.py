@@ -51,9 +51,15 @@ def cell(values: "pd.Series[float]") -> str:
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
-def table(names: Iterable[str] = tuple(sets.SETS), shown: Sequence[str] = MAIN, folds: int = MIXED) -> str:
+def table(
+    names: Iterable[str] = tuple(sets.SETS),
+    shown: Sequence[str] = MAIN,
+    folds: int = MIXED,
+    models: Sequence[str] = NAMES,
+) -> str:
     """Return gains at 40 rows, a set and model, as a Markdown table."""
     found = at(gains(), names, folds)
+    found = found[found["model"].isin(models)]
     head = ["model", "set", "seeds", "statements", "undecided", "held in samples", *shown]
     rows = [head]
     for (model, name), part in found.groupby(["model", "set"], sort=False):

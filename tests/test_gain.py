@@ -106,6 +106,7 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
     row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - |"
     assert tables.table(shown=tables.PEERS, folds=gain.ONE).splitlines()[2:] == [row]
+    assert len(tables.table(folds=gain.ONE, models=["flow"]).splitlines()) == 2, "none of flows"
     monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
     # The one seed at both rose by 4, so by a - 320 / n; .6 of that is reached at 40 / (1 - .6 / 8) rows.
     assert "| vae | wine | **+0.60 ± 0.25** (3) | +1.00 (1) | 3 |" in tables.curve().splitlines()
