@@ -149,6 +149,8 @@ def test_the_distance_is_none_of_one_law_and_grows() -> None:
     assert abs(games.distance(same, rows, rows)) < 0.01 < games.distance(other + 5, rows, rows)
     assert games.distance(other + 5, rows, rows) < games.distance(other + 10, rows, rows)
     assert games.distance(same / 10, rows / 10, rows / 10) == pytest.approx(games.distance(same, rows, rows))
+    constant = games.distance(same.assign(z=0.0), rows.assign(z=1.0), rows.assign(z=0.0))
+    assert constant == games.distance(same, rows, rows), "what training rows do not vary in has no unit"
 
 
 def test_effects_on_a_game_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
