@@ -40,7 +40,7 @@ def distance(samples: pd.DataFrame, rows: pd.DataFrame, train: pd.DataFrame) -> 
     References:
         Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", JMLR 2012, eq. 3.
     """
-    train = train[[column for column in train if train[column].nunique() > 1]]
+    train = train.loc[:, train.nunique() > 1]
     x, y = (((table[train.columns] - train.mean()) / train.std(ddof=0)).to_numpy(float) for table in (samples, rows))
     width = float(np.median(pdist(y)))
     own = [(k.sum() - len(k)) / (len(k) * (len(k) - 1)) for k in (rbf_kernel(z, z, 0.5 / width**2) for z in (x, y))]

@@ -43,7 +43,7 @@ def test_the_interval_covers_the_mean_of_overlapping_splits() -> None:
 
 
 @pytest.mark.parametrize("fall", [3.0, 40.0])
-def testextra_rows_are_read_off_the_learning_curve(fall: float) -> None:
+def test_extra_rows_are_read_off_the_learning_curve(fall: float) -> None:
     curve = {share: 7 - fall / round(share * 80) for share in (1.0, 0.75, 0.5)}
     found = extra_rows(curve, 80, (7 - fall / 100) - curve[1.0])
     assert found == pytest.approx(20)
