@@ -174,7 +174,7 @@ MUTANTS = [
     Mutant("names read as numbers", "derive/files", "dtype=str, keep_default_na=False", "", "derive"),
     Mutant("entities expand", "derive/files", "    parser.EntityDeclHandler = refuse\n", "", "messages"),
     Mutant("contradiction exits 0", "cli/statements", "context.exit(1 if found", "context.exit(0 if found", "cli"),
-    Mutant("flags cut in the middle", "synthesizer/shapes", "self.cut = float(norm.isf(share))", "self.cut = (0.5 - share) / self.deviation", "columns"),
+    Mutant("flags cut in the middle", "synthesizer/shapes", "self.cut = -float(ndtri(share))", "self.cut = (0.5 - share) / self.deviation", "columns"),
     Mutant("a bend without its slope", "synthesizer/kinds", "slope -= math.log(self.bend[1]) + bent", "slope -= math.log(self.bend[1]) + 0 * bent", "columns"),
     Mutant("likelihood in the model's units", "synthesizer/synthesizer", " + self.columns_.log_slope(rows)", "", "synthesizer"),
     Mutant("codes are invented", "synthesizer/kinds", "np.array(self.values)[np.searchsorted(self.cuts, z[:, 0])]", "z[:, 0] * self.scale + self.mean", "columns"),

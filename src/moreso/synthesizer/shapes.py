@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import kurtosis, norm, skew
+from scipy.special import ndtri
+from scipy.stats import kurtosis, skew
 
 SPIKE = 0.2
 """Share of the rows from which on one value, three times as frequent as any other, is a spike: often zero."""
@@ -23,7 +24,7 @@ class Flag:
         self.share = share
         self.deviation = math.sqrt(share * (1 - share))
         self.scale = max(self.deviation, LEAST_SCALE)
-        self.cut = float(norm.isf(share))
+        self.cut = -float(ndtri(share))
 
     def encode(self, on: np.ndarray) -> np.ndarray:
         """Return the model's column."""
