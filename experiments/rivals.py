@@ -9,6 +9,8 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
+from moreso.models import HasNoise
+
 
 class Blocks(nn.Module):
     """The dedicated architecture: independent models of blocks of columns, for who knows that they are independent."""
@@ -17,6 +19,9 @@ class Blocks(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(build(len(block)) for block in blocks)
         self.blocks = [list(block) for block in blocks]
+        noisy = [model for model in self.models if isinstance(model, HasNoise)]
+        if noisy:
+            self.noise_parameters = lambda: [part for model in noisy for part in model.noise_parameters()]
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the sum of the blocks' losses."""
@@ -45,6 +50,8 @@ class L2Penalised(nn.Module):
         super().__init__()
         self.model, self.weight = model, weight
         self.sample, self.log_prob = model.sample, model.log_prob
+        if isinstance(model, HasNoise):
+            self.noise_parameters = model.noise_parameters
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the loss, penalised in training mode."""

@@ -14,7 +14,7 @@ from experiments import bars, figures, gain, games, rivals, sets, tables
 from scipy.stats import norm
 
 from moreso import Synthesizer, training
-from moreso.models import VAE, FactorAnalysis
+from moreso.models import VAE, FactorAnalysis, HasNoise
 from moreso.synthesizer import knowing
 
 
@@ -52,6 +52,15 @@ def test_l2_counts_in_training_only() -> None:
     assert (penalised.loss(rows) - model.loss(rows)).item() == pytest.approx(squares / 2, rel=1e-4)
     penalised.eval()
     assert penalised.loss(rows).item() == model.loss(rows).item()
+
+
+def test_rivals_tell_the_noise_of_models_that_have_it() -> None:
+    with torch.random.fork_rng():
+        vae, factor = rivals.L2Penalised(VAE(3), 0.1), rivals.L2Penalised(FactorAnalysis(3), 0.1)
+        blocks, others = (rivals.Blocks(build, [[0, 2], [1]]) for build in (VAE, FactorAnalysis))
+    assert not isinstance(factor, HasNoise) and not isinstance(others, HasNoise)
+    assert [len(each) for each in vae.noise_parameters()] == [3, 3]
+    assert [len(each) for each in blocks.noise_parameters()] == [2, 2, 1, 1]
 
 
 def test_dropout_stands_behind_every_activation() -> None:

@@ -126,6 +126,13 @@ def test_tails_are_learned_from_many_rows_and_assumed_of_few(n: int, least: floa
     assert least < min(degrees) and max(degrees) < most
 
 
+def test_the_noise_of_a_column_comes_down_to_its_size() -> None:
+    """Stopped with the rest of the model, it is still above .15."""
+    model, rows = VAE(4), torch.randn(40, 4) * torch.tensor([1, 1, 1, 0.02])
+    fit(model, rows, patience=10)
+    assert model.log_scale[3].exp() < 0.08
+
+
 def test_a_far_row_keeps_a_density() -> None:
     """Ten standard deviations out: 50 nats under Gaussian noise."""
     model, rows = VAE(2), torch.randn(40, 2)

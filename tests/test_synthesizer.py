@@ -318,11 +318,11 @@ def test_a_killed_fit_does_not_repeat_the_models_that_had_ended(
 ) -> None:
     epoch, ran, deadly = loop._Rounds.epoch, [0], 10**9
 
-    def dying(self: loop._Rounds, state: State) -> dict[str, float]:
+    def dying(self: loop._Rounds, state: State, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         ran[0] += 1
         if ran[0] == deadly:
             raise SystemError
-        return epoch(self, state)
+        return epoch(self, state, optimizer)
 
     monkeypatch.setattr(loop._Rounds, "epoch", dying)
     file = tmp_path / "a.checkpoint"

@@ -18,10 +18,17 @@ from moreso.training import AUTO_RATIO, fit, loop, machine, relative_weight, see
 from moreso.training.machine import DEVICES
 
 
-def model() -> FactorAnalysis:
+class Noisy(FactorAnalysis):
+    """A factor model whose noise is trained on alone."""
+
+    def noise_parameters(self) -> list[nn.Parameter]:
+        return [self.log_scale]
+
+
+def model(build: type[FactorAnalysis] = FactorAnalysis) -> FactorAnalysis:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return FactorAnalysis(3)
+        return build(3)
 
 
 def rows(n: int = 40) -> torch.Tensor:
@@ -46,6 +53,37 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_fit() -> None:
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert trained.loss(rows()[order[-10:]]).item() == pytest.approx(min(history.validation_loss), rel=1e-5)
+
+
+@pytest.mark.parametrize("stated", [None, "a: b > c"])
+def test_the_noise_is_trained_on_alone_from_the_best_epoch(stated: str | None) -> None:
+    """Beside the same fit of the same model that does not tell its noise."""
+    table, found, histories = 0.3 * rows(12), [], []
+    for build in (FactorAnalysis, Noisy):
+        penalty = Regularizer(Knowledge.parse(stated), ["a", "b", "c"], data=table) if stated else None
+        trained = model(build)
+        histories.append(fit(trained, table, penalty=penalty, patience=15, learning_rate=0.02))
+        found.append({name: value.detach().clone() for name, value in trained.named_parameters()})
+        assert all(parameter.requires_grad for parameter in trained.parameters())
+    whole, more = histories
+    assert more.validation_loss[: whole.epochs] == whole.validation_loss
+    assert more.epochs - 16 == more.best_epoch >= whole.epochs
+    assert min(more.validation_loss) < min(whole.validation_loss) - 0.05
+    assert len(more.penalty) == (more.epochs if stated else 0)
+    assert {name for name in found[0] if not torch.equal(found[0][name], found[1][name])} == {"log_scale"}
+
+
+def test_the_noise_is_not_trained_on_after_the_last_epoch_or_an_interrupt() -> None:
+    def penalty(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return x.square().mean()
+
+    calls: list[int] = []
+    for settings in ({"max_epochs": 7}, {"penalty": penalty}):
+        history = fit(model(Noisy), rows(), **settings)
+        assert history.epochs == 7
 
 
 def test_patience_is_shorter_where_an_epoch_is_many_steps() -> None:
@@ -128,7 +166,7 @@ def test_a_penalty_is_asked_at_every_kth_step() -> None:
         assert seen == [7] * expected
 
 
-LONG = {"max_epochs": 60, "batch_size": 10, "checkpoint_every": 20, "validation": 0.25}
+LONG = {"patience": 8, "batch_size": 10, "checkpoint_every": 20, "validation": 0.25}
 KNOWLEDGE = Knowledge.parse("a: b > c\nb: c > a")
 
 
@@ -149,10 +187,10 @@ def killed(path: str, deadly: int) -> None:
     """Fit until death; called in a process of its own."""
     penalty = Killing(KNOWLEDGE, ["a", "b", "c"], data=rows())
     penalty.deadly = deadly
-    fit(model(), rows(), penalty=penalty, checkpoint=path, **LONG)  # type: ignore[arg-type]
+    fit(model(Noisy), rows(), penalty=penalty, checkpoint=path, **LONG)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("deadly", [70, 151])
+@pytest.mark.parametrize("deadly", [70, 115])
 def test_a_killed_fit_goes_on_to_the_same_bits(deadly: int, tmp_path: Path) -> None:
     path = tmp_path / "model.checkpoint"
     code = f"from tests.test_training import killed; killed({str(path)!r}, {deadly})"
@@ -162,13 +200,15 @@ def test_a_killed_fit_goes_on_to_the_same_bits(deadly: int, tmp_path: Path) -> N
     assert path.exists()
     found = []
     for checkpoint in (path, None):
-        trained = model()
+        trained = model(Noisy)
         penalty = Killing(KNOWLEDGE, ["a", "b", "c"], data=rows())
         history = fit(trained, rows(), penalty=penalty, checkpoint=checkpoint, **LONG)  # type: ignore[arg-type]
         found.append((history, penalty.calls, trained.state_dict()))
     (resumed, calls, state), (whole, all_calls, expected) = found
     assert deadly - 24 <= all_calls - calls < deadly, "it went on from the last checkpoint, not from the start"
     assert resumed == whole
+    alone = 3 * (whole.best_epoch + LONG["patience"] + 1)
+    assert (deadly > alone) == (deadly == 115), "one is killed while the noise is trained on alone"
     assert all(torch.equal(state[name], expected[name]) for name in expected)
     assert not path.exists()
 
@@ -191,7 +231,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path: Path) -> None:
     ):
         arguments = {"rows": rows(), "penalty": penalty, **LONG, **settings}
         with pytest.raises(ValueError, match=r"belongs to a fit of other rows or with other settings\. Delete it"):
-            fit(model(), checkpoint=path, **arguments)  # type: ignore[arg-type]
+            fit(model(Noisy), checkpoint=path, **arguments)  # type: ignore[arg-type]
     assert path.read_bytes() == before
 
 

@@ -6,7 +6,7 @@ from moreso.models.flowmatching import FlowMatching
 from moreso.models.gan import GAN
 from moreso.models.gplvm import GPLVM
 from moreso.models.mixture import Mixture, join, members
-from moreso.models.protocol import GenerativeModel, HasDensity, HasValidationLoss
+from moreso.models.protocol import GenerativeModel, HasDensity, HasNoise, HasValidationLoss
 from moreso.models.vae import VAE
 from moreso.models.vaegan import VAEGAN
 
@@ -32,6 +32,7 @@ __all__ = [
     "FlowMatching",
     "GenerativeModel",
     "HasDensity",
+    "HasNoise",
     "HasValidationLoss",
     "Mixture",
     "join",

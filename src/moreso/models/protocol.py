@@ -3,7 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -34,4 +34,16 @@ class HasValidationLoss(Protocol):
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return what early stopping watches on rows that are not trained on, lower is better; needs no gradient."""
+        ...
+
+
+@runtime_checkable
+class HasNoise(Protocol):
+    """A model with noise around what its networks say, which `training.fit` trains on alone after the whole model.
+
+    The networks overfit few rows before the noise has come down to its size (docs/decisions/0013).
+    """
+
+    def noise_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the noise."""
         ...

@@ -47,6 +47,10 @@ class VAE(LatentModel):
         noise = StudentT(df, self.decoder(z).to(scale.dtype), scale, validate_args=False)
         return Independent(noise, 1, validate_args=False)
 
+    def noise_parameters(self) -> list[nn.Parameter]:
+        """Return scales and degrees of freedom."""
+        return [self.log_scale, self.log_df]
+
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean negative evidence lower bound."""
         posterior = self.posterior(x)

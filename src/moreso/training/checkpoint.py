@@ -1,6 +1,7 @@
 """All that a fit needs to go on after it was killed, in one file without pickle."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class State:
 
     Args:
         epoch: the next to run.
+        phase: what is trained: 0 the model, 1 its noise alone.
+        began: the phase's first epoch.
         step: how many steps were taken.
         best: the lowest validation loss.
         best_epoch: after which it was seen.
@@ -25,6 +28,8 @@ class State:
     """
 
     epoch: int = 0
+    phase: int = 0
+    began: int = 0
     step: int = 0
     best: float = float("inf")
     best_epoch: int = 0
@@ -41,14 +46,14 @@ class Checkpoint:
         path: of the file; None keeps nothing.
         purpose: tells this fit from all others: a digest of rows and settings.
         modules: whose parameters and buffers are kept, by name.
-        optimizer: with one state a parameter.
+        optimizers: one a phase, each with one state a parameter.
         generator: of the penalty's seeds; the global generator of the CPU, and those of CUDA devices, are kept too.
     """
 
     path: Path | None
     purpose: str
     modules: dict[str, nn.Module]
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
     generator: torch.Generator
 
     def write(self, state: State, kept: dict[str, Tensor]) -> None:
@@ -58,8 +63,9 @@ class Checkpoint:
         tensors = {f"kept.{name}": tensor for name, tensor in kept.items()}
         for name, module in self.modules.items():
             tensors |= {f"module.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
-        for index, own in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in own.items()}
+        for phase, optimizer in enumerate(self.optimizers):
+            for index, own in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{phase}.{index}.{key}": torch.as_tensor(value) for key, value in own.items()}
         tensors["random.global"], tensors["random.seeds"] = torch.get_rng_state(), self.generator.get_state()
         for device, own in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ()):
             tensors[f"random.cuda{device}"] = own
@@ -87,11 +93,12 @@ class Checkpoint:
 
         for name, module in self.modules.items():
             module.load_state_dict(part(f"module.{name}."))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in part("optimizer.").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        for phase, optimizer in enumerate(self.optimizers):
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in part(f"optimizer.{phase}.").items():
+                index, key = name.split(".", 1)
+                moments.setdefault(int(index), {})[key] = tensor
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
         self.generator.set_state(tensors["random.seeds"])
         torch.set_rng_state(tensors["random.global"])
         for name, value in part("random.cuda").items():

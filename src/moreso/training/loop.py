@@ -3,8 +3,8 @@
 import copy
 import math
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,23 +14,20 @@ import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from moreso.models import GenerativeModel, HasValidationLoss
+from moreso.models import GenerativeModel, HasNoise, HasValidationLoss
 from moreso.training.checkpoint import Checkpoint, State, purpose
 from moreso.training.machine import machine, seeded
-
-Penalty = Callable[[Tensor], Tensor]
-"""From samples that carry gradients to a scalar; 0 where nothing is to be pushed."""
-
-AUTO_RATIO = 0.3
-"""weight="auto" makes the penalty's gradient this share of the loss's."""
+from moreso.training.pushing import AUTO_RATIO, Penalty, check_weight, push
 
 VALIDATION_DRAWS = 512
 """Few validation rows are repeated to about this many, so that a stochastic loss does not decide by its noise."""
 
+NOISE_PACE = 10.0
+"""Times the learning rate: what is left of a model when its networks stand still can be learned fast."""
 
 PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
 """An epoch of a long table is many steps: patience ends after so many steps, but not before so many epochs."""
@@ -85,6 +82,8 @@ def fit(
     with the lowest validation loss (without the penalty) are kept, also where Ctrl-C ends the training early. No global
     random state is changed.
 
+    From there a model that `HasNoise` trains on its noise alone, under the same penalty and stopped by the same rows.
+
     A fit that was killed and is called again with the same arguments goes on from its checkpoint, to the same bits.
 
     Args:
@@ -99,9 +98,9 @@ def fit(
         validation: share of the rows, at least one row.
         fold: which share of the random order that is, from 0, the last: no row is of two. Each has its own noise.
         batch_size: rows a step; a larger batch than there are rows is one step an epoch.
-        max_epochs: after which training stops anyway.
+        max_epochs: after which training stops anyway, that of the noise included.
         patience: epochs without improvement after which it stops; on long tables fewer, see `PATIENT_STEPS`.
-        learning_rate: of Adam.
+        learning_rate: of Adam; for the noise alone `NOISE_PACE` times as much.
         random_state: seed of the split, the order of the rows, the model's noise and the penalty's draws.
         progress: show a bar with loss and penalty.
         label: the bar's name.
@@ -135,7 +134,8 @@ def fit(
         loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
         patience = min(patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / len(loader))))
         module: Any
-        module, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=learning_rate))
+        phases = _phases(model, learning_rate)
+        module, *optimizers = fabric.setup(model, *(torch.optim.Adam(part, lr=rate) for part, rate in phases))
         module.mark_forward_method("loss")
         module.mark_forward_method("sample")
         modules: dict[str, nn.Module] = {"model": model}
@@ -143,29 +143,28 @@ def fit(
             modules["penalty"] = penalty.to(fabric.device)
 
         pushing = None if weight == 0 else penalty
-        push = (
-            None if pushing is None else partial(_push, module, pushing, weight, ratio, draws, seeds, fabric.autocast)
+        pushed = (
+            None if pushing is None else partial(push, module, pushing, weight, ratio, draws, seeds, fabric.autocast)
         )
-        rounds = _Rounds(
-            fabric, module, optimizer, loader, held_out, push, every, lambda: getattr(pushing, "held", math.nan)
-        )
-        file = Checkpoint(None if checkpoint is None else Path(checkpoint), digest, modules, optimizer, seeds)
+        rounds = _Rounds(fabric, module, loader, held_out, pushed, every, lambda: getattr(pushing, "held", math.nan))
+        file = Checkpoint(None if checkpoint is None else Path(checkpoint), digest, modules, optimizers, seeds)
         state, kept = file.read() or (State(), copy.deepcopy(model.state_dict()))
         task = bar.add_task(label, total=max_epochs, completed=state.epoch, note="") if bar else None
         saved, interrupted = state.step, False
         try:
-            while state.epoch < max_epochs and state.epoch - state.best_epoch <= patience:
-                metrics = rounds.epoch(state)
-                if state.losses[-1] < state.best:
-                    state.best, state.best_epoch = state.losses[-1], state.epoch
-                    kept = copy.deepcopy(model.state_dict())
-                state.epoch += 1
-                fabric.log_dict(metrics, step=state.epoch)
-                if bar and task is not None:
-                    bar.update(task, advance=1, note="  ".join(f"{key} {value:.3f}" for key, value in metrics.items()))
-                if state.step - saved >= checkpoint_every:
-                    file.write(state, kept)
-                    saved = state.step
+            while state.phase < len(phases):
+                with _alone(model, phases[state.phase][0]):
+                    while state.epoch < max_epochs and state.epoch - max(state.best_epoch, state.began) <= patience:
+                        metrics = rounds.epoch(state, optimizers[state.phase])
+                        if state.best_epoch == state.epoch - 1:
+                            kept = copy.deepcopy(model.state_dict())
+                        fabric.log_dict(metrics, step=state.epoch)
+                        _show(bar, task, metrics)
+                        if state.step - saved >= checkpoint_every:
+                            file.write(state, kept)
+                            saved = state.step
+                model.load_state_dict(kept)
+                state.phase, state.began = state.phase + 1, state.epoch
         except KeyboardInterrupt:
             interrupted = True
         for logger in fabric.loggers:
@@ -182,31 +181,55 @@ class _Rounds:
 
     fabric: Fabric
     module: Any
-    optimizer: Any
     loader: Any
     held_out: Tensor
     push: Callable[[int], float] | None
     every: int
     held: Callable[[], float]
 
-    def epoch(self, state: State) -> dict[str, float]:
+    def epoch(self, state: State, optimizer: Any) -> dict[str, float]:
         """Take the steps of one epoch, and return what is worth telling of it."""
         self.module.train()
         for (batch,) in self.loader:
-            self.optimizer.zero_grad()
+            optimizer.zero_grad()
             with self.fabric.autocast():
                 loss = self.module.loss(batch)
             self.fabric.backward(loss)
             if self.push is not None and state.step % self.every == 0:
                 state.pushed = self.push(state.step)
-            self.optimizer.step()
+            optimizer.step()
             state.step += 1
         with self.fabric.autocast():
             state.losses.append(_evaluate(self.module, self.held_out))
+        if state.losses[-1] < state.best:
+            state.best, state.best_epoch = state.losses[-1], state.epoch
+        state.epoch += 1
         if self.push is None:
             return {"validation_loss": state.losses[-1]}
         state.penalties.append(state.pushed)
         return {"validation_loss": state.losses[-1], "penalty": state.pushed, "held": self.held()}
+
+
+def _phases(model: nn.Module, learning_rate: float) -> list[tuple[list[nn.Parameter], float]]:
+    """Return what is trained, one after the other, and how fast."""
+    phases = [(list(model.parameters()), learning_rate)]
+    if isinstance(model, HasNoise):
+        phases.append((model.noise_parameters(), NOISE_PACE * learning_rate))
+    return phases
+
+
+@contextmanager
+def _alone(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Let no other parameter of the model learn."""
+    learning = {id(parameter) for parameter in parameters}
+    others = [each for each in model.parameters() if each.requires_grad and id(each) not in learning]
+    for each in others:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in others:
+            each.requires_grad_(True)
 
 
 def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[Tensor, Tensor]:
@@ -237,58 +260,6 @@ def _check(every: int, fabric: Fabric) -> None:
         raise ValueError("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
 
 
-def check_weight(weight: float | str, ratio: float = AUTO_RATIO) -> None:
-    """Raise unless `weight` is "auto" or a number of at least 0, and `ratio` a number above 0; all faults at once."""
-    faults = []
-    if not (isinstance(ratio, int | float) and 0 < ratio < float("inf")):
-        faults.append(f"the ratio must be a number above 0, got {ratio!r}. Leave it at {AUTO_RATIO}.")
-    if weight != "auto" and not (isinstance(weight, int | float) and 0 <= weight < float("inf")):
-        faults.append(f"the weight must be 'auto' or a number of at least 0, got {weight!r}. Leave it at 'auto'.")
-    if faults:
-        raise ValueError("\n".join(faults))
-
-
-def _push(
-    model: Any,
-    penalty: Penalty,
-    weight: float | str,
-    ratio: float,
-    draws: int,
-    seeds: torch.Generator,
-    autocast: Callable[[], AbstractContextManager[Any]],
-    step: int,
-) -> float:
-    """Add the penalty's gradient to the gradients that the loss has left, and return the penalty."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with seeded(int(torch.randint(2**62, (), generator=seeds))):
-        try:
-            with autocast():
-                samples = model.sample(draws)
-            value = penalty(samples)
-        except ValueError as error:
-            raise ValueError(f"step {step}: {error}") from error
-    if value.item() == 0:
-        return 0.0
-    found = torch.autograd.grad(value, parameters, allow_unused=True)
-    pushed = [(parameter, grad) for parameter, grad in zip(parameters, found, strict=True) if grad is not None]
-    scale = weight if isinstance(weight, int | float) else relative_weight(pushed, ratio=ratio)
-    for parameter, grad in pushed:
-        parameter.grad = scale * grad if parameter.grad is None else parameter.grad + scale * grad
-    return value.item()
-
-
-def relative_weight(pushed: Sequence[tuple[Tensor, Tensor]], *, ratio: float = AUTO_RATIO) -> float:
-    """Return the weight that makes the penalty's gradient `ratio` times as long as the loss's.
-
-    Args:
-        pushed: parameters that hold the loss's gradient, each with its gradient of the penalty.
-        ratio: of the two lengths.
-    """
-    own = torch.stack([parameter.grad.norm() for parameter, _ in pushed if parameter.grad is not None]).norm()
-    other = torch.stack([grad.norm() for _, grad in pushed]).norm()
-    return ratio * (own / other).item() if other > 0 else 0.0
-
-
 def _evaluate(model: Any, rows: Tensor) -> float:
     """Return the validation loss on rows, under the same random numbers every time."""
     model.eval()
@@ -307,3 +278,8 @@ def _bar(shown: bool) -> AbstractContextManager[Progress | None]:
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}")
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _show(bar: Progress | None, task: TaskID | None, metrics: dict[str, float]) -> None:
+    if bar and task is not None:
+        bar.update(task, advance=1, note="  ".join(f"{key} {value:.3f}" for key, value in metrics.items()))
