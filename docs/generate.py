@@ -71,8 +71,9 @@ the plain model, beside ratios without falling back, and the best of them, or of
 ## Side questions
 
 All that follows is of single models, stopped by ten of the 40 rows (`folds=1`), where the default mixes four: a quarter
-of the time. Their gains spread more. All of the VAE's are from before its noise was learned to the end
-([0013](decisions/0013-noise-stops-early.md)), so they compare with each other and not with the tables above.
+of the time. Their gains spread more. The VAE's, where the truth is known, with more rows and with other settings, are
+from before its noise was learned to the end ([0013](decisions/0013-noise-stops-early.md)): compare them with each other
+alone.
 
 ## What it gains where the truth is known
 

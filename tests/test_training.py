@@ -86,6 +86,14 @@ def test_the_noise_is_not_trained_on_after_the_last_epoch_or_an_interrupt() -> N
         assert history.epochs == 7
 
 
+def test_noise_that_was_frozen_stays_as_it_is() -> None:
+    trained = model(Noisy)
+    trained.log_scale.requires_grad_(False)
+    history = fit(trained, rows(), patience=5, learning_rate=0.05)
+    assert history.epochs == history.best_epoch + 6
+    assert (trained.log_scale == -0.5).all()
+
+
 def test_patience_is_shorter_where_an_epoch_is_many_steps() -> None:
     class Still(torch.nn.Linear):
         def loss(self, x: torch.Tensor) -> torch.Tensor:

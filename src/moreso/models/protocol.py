@@ -39,9 +39,9 @@ class HasValidationLoss(Protocol):
 
 @runtime_checkable
 class HasNoise(Protocol):
-    """A model with noise around what its networks say, which `training.fit` trains on alone after the whole model.
+    """A model with noise around what its networks say, and in its samples; `training.fit` goes on to train it alone.
 
-    The networks overfit few rows before the noise has come down to its size (docs/decisions/0013).
+    For the networks overfit few rows before the noise has come down to its size (docs/decisions/0013).
     """
 
     def noise_parameters(self) -> list[nn.Parameter]:

@@ -27,7 +27,7 @@ VALIDATION_DRAWS = 512
 """Few validation rows are repeated to about this many, so that a stochastic loss does not decide by its noise."""
 
 NOISE_PACE = 10.0
-"""Times the learning rate: what is left of a model when its networks stand still can be learned fast."""
+"""Times the learning rate, for the noise alone: what is left to learn when the networks' parameters stand still."""
 
 PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
 """An epoch of a long table is many steps: patience ends after so many steps, but not before so many epochs."""
@@ -38,7 +38,7 @@ class History:
     """What happened in a fit.
 
     Args:
-        epochs: how many were run.
+        epochs: how many were run, those of the noise alone included.
         best_epoch: the one whose parameters were kept.
         validation_loss: after each epoch that was evaluated.
         penalty: as last seen in each epoch; empty where there was none.
@@ -82,7 +82,8 @@ def fit(
     with the lowest validation loss (without the penalty) are kept, also where Ctrl-C ends the training early. No global
     random state is changed.
 
-    From there a model that `HasNoise` trains on its noise alone, under the same penalty and stopped by the same rows.
+    Then a model that `HasNoise` goes on from these parameters with its noise alone, under the same penalty and with the
+    same patience anew; not after Ctrl-C, nor when `max_epochs` are used up.
 
     A fit that was killed and is called again with the same arguments goes on from its checkpoint, to the same bits.
 
@@ -126,8 +127,8 @@ def fit(
     _check(every, fabric)
     with seeded(random_state + fold, fabric.device), _bar(progress) as bar:
         seeds = torch.Generator().manual_seed(random_state + fold)
-        where = str(fabric.device), fabric.strategy.precision.precision
-        settings = weight, ratio, draws, every, validation, fold, batch_size, learning_rate, random_state, where
+        how = str(fabric.device), fabric.strategy.precision.precision, NOISE_PACE
+        settings = weight, ratio, draws, every, validation, fold, batch_size, learning_rate, random_state, how
         digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
         train, stops = (rows[part] for part in split(len(rows), validation, random_state, fold))
         held_out = fabric.to_device(stops.repeat(max(1, VALIDATION_DRAWS // len(stops)), 1))
@@ -213,9 +214,8 @@ class _Rounds:
 def _phases(model: nn.Module, learning_rate: float) -> list[tuple[list[nn.Parameter], float]]:
     """Return what is trained, one after the other, and how fast."""
     phases = [(list(model.parameters()), learning_rate)]
-    if isinstance(model, HasNoise):
-        phases.append((model.noise_parameters(), NOISE_PACE * learning_rate))
-    return phases
+    noise = [each for each in model.noise_parameters() if each.requires_grad] if isinstance(model, HasNoise) else []
+    return phases + [(noise, NOISE_PACE * learning_rate)] * bool(noise)
 
 
 @contextmanager
