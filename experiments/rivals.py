@@ -19,9 +19,6 @@ class Blocks(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(build(len(block)) for block in blocks)
         self.blocks = [list(block) for block in blocks]
-        noisy = [model for model in self.models if isinstance(model, HasNoise)]
-        if noisy:
-            self.noise_parameters = lambda: [part for model in noisy for part in model.noise_parameters()]
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the sum of the blocks' losses."""
@@ -38,6 +35,10 @@ class Blocks(nn.Module):
         places = torch.tensor([place for block in self.blocks for place in block])
         return drawn[:, places.argsort()]
 
+    def noise_parameters(self) -> list[nn.Parameter]:
+        """Return those of all blocks."""
+        return [part for model in self.models if isinstance(model, HasNoise) for part in model.noise_parameters()]
+
     def _sum(self, name: str, x: Tensor) -> Tensor:
         parts = zip(self.models, self.blocks, strict=True)
         return torch.stack([getattr(model, name)(x[:, block]) for model, block in parts]).sum(0)
@@ -50,8 +51,10 @@ class L2Penalised(nn.Module):
         super().__init__()
         self.model, self.weight = model, weight
         self.sample, self.log_prob = model.sample, model.log_prob
-        if isinstance(model, HasNoise):
-            self.noise_parameters = model.noise_parameters
+
+    def noise_parameters(self) -> list[nn.Parameter]:
+        """Return those of the model."""
+        return self.model.noise_parameters() if isinstance(self.model, HasNoise) else []
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the loss, penalised in training mode."""

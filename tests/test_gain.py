@@ -1,5 +1,6 @@
 """The measurement of gains: what it does around the models."""
 
+import copy
 import json
 import warnings
 from functools import partial
@@ -14,7 +15,7 @@ from experiments import bars, figures, gain, games, rivals, sets, tables
 from scipy.stats import norm
 
 from moreso import Synthesizer, training
-from moreso.models import VAE, FactorAnalysis, HasNoise
+from moreso.models import VAE, FactorAnalysis
 from moreso.synthesizer import knowing
 
 
@@ -58,9 +59,12 @@ def test_rivals_tell_the_noise_of_models_that_have_it() -> None:
     with torch.random.fork_rng():
         vae, factor = rivals.L2Penalised(VAE(3), 0.1), rivals.L2Penalised(FactorAnalysis(3), 0.1)
         blocks, others = (rivals.Blocks(build, [[0, 2], [1]]) for build in (VAE, FactorAnalysis))
-    assert not isinstance(factor, HasNoise) and not isinstance(others, HasNoise)
+    assert factor.noise_parameters() == others.noise_parameters() == []
     assert [len(each) for each in vae.noise_parameters()] == [3, 3]
-    assert [len(each) for each in blocks.noise_parameters()] == [2, 2, 1, 1]
+    again = copy.deepcopy(blocks)
+    assert [len(each) for each in again.noise_parameters()] == [2, 2, 1, 1]
+    own = {id(parameter) for parameter in again.parameters()}
+    assert {id(each) for each in again.noise_parameters()} <= own, "a copy tells its own"
 
 
 def test_dropout_stands_behind_every_activation() -> None:
@@ -258,6 +262,19 @@ def test_blocks_are_independent_and_in_their_places() -> None:
 
 def test_a_table_that_is_too_short_for_a_point_of_the_curve_is_left_out() -> None:
     assert gain.run("wine", "factor", 0, "default", rows=160) is None
+
+
+@pytest.mark.parametrize("outdated", [True, False])
+def test_no_run_stands_beside_those_of_an_older_model(
+    outdated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text(json.dumps(line("plain", 10, 0.0) | ({"outdated": True} if outdated else {})) + "\n")
+    asked: list[str] = []
+    monkeypatch.setattr(gain, "run", lambda name, model, *rest: asked.append(model))
+    gain.main(["vae", "factor"], 1, ["worlds"])
+    assert ("vae" in asked) != outdated and "factor" in asked
+    assert ("of an older vae. Delete them" in capsys.readouterr().out) == outdated
 
 
 def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,5 +45,5 @@ class HasNoise(Protocol):
     """
 
     def noise_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the noise."""
+        """Return the parameters of the noise, or none."""
         ...

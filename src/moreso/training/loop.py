@@ -214,8 +214,9 @@ class _Rounds:
 def _phases(model: nn.Module, learning_rate: float) -> list[tuple[list[nn.Parameter], float]]:
     """Return what is trained, one after the other, and how fast."""
     phases = [(list(model.parameters()), learning_rate)]
-    noise = [each for each in model.noise_parameters() if each.requires_grad] if isinstance(model, HasNoise) else []
-    return phases + [(noise, NOISE_PACE * learning_rate)] * bool(noise)
+    if isinstance(model, HasNoise) and (noise := [each for each in model.noise_parameters() if each.requires_grad]):
+        phases.append((noise, NOISE_PACE * learning_rate))
+    return phases
 
 
 @contextmanager
