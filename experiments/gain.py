@@ -83,7 +83,7 @@ STAGES = {
         models=("vae",),
     ),
     "hindsight": Stage(("ratio",), tuple(sets.SETS), folds=MIXED),
-    "peers": Stage(("l2", "dropout", "gaussian"), tuple(sets.SETS), folds=MIXED),
+    "peers": Stage(("undropped", "l2", "dropout", "gaussian"), tuple(sets.SETS), folds=MIXED),
     "gplvm": Stage(("default",), SMALL, models=("gplvm",)),
 }
 
@@ -109,6 +109,7 @@ def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, dict[str, A
     }
     return {
         "plain": {},
+        **({"undropped": {"dropout": 0.0}} if model == "vae" else {}),
         "gaussian": {},
         "default": {"knowledge": "stated"},
         "flipped": {"knowledge": "flipped"},
@@ -168,9 +169,10 @@ def error(train: pd.DataFrame, rows: pd.DataFrame, target: str) -> float:
 def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, folds: int = MIXED) -> dict[str, Any] | None:
     """Fit one arm, and return what is worth keeping of it; nothing where the table leaves too few rows to score.
 
-    Whether the model with knowledge gives way to the plain one is decided as `Synthesizer.fit` does; but for fixed
-    ratios, which are for hindsight. What it was before giving way is kept as "obeyed", and what decided as the mean
-    "change" of the rows that the models have not seen.
+    Dropout is as the plain model has chosen it, and whether the model with knowledge gives way to the plain one is
+    decided, as `Synthesizer.fit` does; but fixed ratios, which are for hindsight, never give way. What it was before
+    giving way is kept as "obeyed", and what decided as the mean "change" of the rows that the models have not seen.
+    Seconds are without those of that choice, but for the plain model's own.
     """
     train, test, knowledge = prepared(name, seed, rows)
     if len(test) < LEAST:
@@ -202,6 +204,9 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, folds: int
         if arm == "plain":
             fitted = plain(name, model, seed, rows, folds)
         else:
+            if "knowledge" in settings:
+                settings["dropout"] = plain(name, model, seed, rows, folds).dropout_
+                start = time.process_time()
             fitted = Synthesizer(**settings, folds=folds, compare=False, random_state=seed).fit(train)
         seconds, left_out, fell_back = time.process_time() - start, len(fitted.left_out_), False
         judged: dict[str, float] = {}
@@ -223,6 +228,7 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, folds: int
         "held_in_samples": round(float(np.mean([found.gap > 0 for found in audit(samples, knowledge, like=train)])), 4),
         "error": round(error(samples, test, target), 4),
         **({"error_of_rows": round(error(train, test, target), 4)} if arm == "plain" else {}),
+        "dropout": fitted.dropout_,
         "left_out": left_out,
         "fell_back": fell_back,
         **judged,

@@ -11,7 +11,8 @@ from experiments.gain import DRAWS, FRESH, MARGINS, MIXED, NAMES, ONE, RATIOS, R
 from moreso.training import AUTO_RATIO
 from moreso.worth import extra_rows
 
-MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "gaussian")
+MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "undropped", "gaussian")
+OVER = ("l2", "dropout", "gaussian")
 
 
 def gains() -> pd.DataFrame:
@@ -174,13 +175,13 @@ def paired(part: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 def peers() -> str:
     """Return the default's gain beside that of its peers, over the seeds that all have, and of what it is better."""
     found = at(gains(), sets.SETS)
-    rows = [["model", "set", "seeds", *PEERS, *(f"over {arm}" for arm in PEERS[1:])]]
+    rows = [["model", "set", "seeds", *PEERS, *(f"over {arm}" for arm in OVER)]]
     for model, part in found.groupby("model", sort=False):
         shown = [arm for arm in PEERS if (part["arm"] == arm).any()]
         wide = paired(part, shown)
         if "l2" not in shown or wide.empty:
             continue
-        for arm in PEERS[1:]:
+        for arm in OVER:
             wide[f"over {arm}"] = wide["default"] - wide[arm] if arm in wide else np.nan
         wide = wide.reindex(columns=rows[0][3:])
         for name, own in wide.groupby("set", sort=False):

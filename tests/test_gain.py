@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from moreso import Synthesizer, training
 from moreso.models import VAE, FactorAnalysis
-from moreso.synthesizer import knowing
+from moreso.synthesizer import knowing, mixing
 
 
 def test_rows_are_few_complete_and_not_those_held_out() -> None:
@@ -71,8 +71,10 @@ def test_dropout_stands_behind_every_activation() -> None:
     with torch.random.fork_rng():
         model = rivals.with_dropout(VAE(3), 0.5)
         found = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-        assert len(found) >= 2
-        for network in [module for module in model.modules() if isinstance(module, torch.nn.Sequential)]:
+        assert [part.p for part in found].count(0.5) == 2
+        networks = [part for part in model.modules() if isinstance(part, torch.nn.Sequential) and len(part) > 2]
+        assert len(networks) == 2
+        for network in networks:
             kinds = [type(module).__name__ for module in network]
             assert all(
                 kinds[kinds.index("Dropout", at) - 1] != "Linear" for at, k in enumerate(kinds) if k == "Dropout"
@@ -117,7 +119,7 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
     mean, low, high = tables.interval(pd.Series([0.5, 0.6, 0.7]))
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
-    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - |"
+    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - |"
     assert tables.table(shown=tables.PEERS, folds=gain.ONE).splitlines()[2:] == [row]
     assert len(tables.table(folds=gain.ONE, models=["flow"]).splitlines()) == 2, "none of flows"
     monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
@@ -131,8 +133,8 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - |" in tables.table().splitlines()
     assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | 0 of 3 |" in tables.summary().splitlines()
     assert tables.peers().splitlines()[2:] == [
-        "| vae | wine | 3 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | +0.27 ± 3.09 | - | - |",
-        "| vae | mean | 3 | +0.60 | +0.33 | - | - | +0.27 | - | - |",
+        "| vae | wine | 3 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - | +0.27 ± 3.09 | - | - |",
+        "| vae | mean | 3 | +0.60 | +0.33 | - | - | - | +0.27 | - | - |",
     ]
     assert {figures.gains().get_axes()[0].get_title(), figures.curves().get_axes()[0].get_title()} == {"vae", "wine"}
     figures.write(tmp_path)
@@ -300,6 +302,18 @@ def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) 
         assert lines[1]["obeyed"] == pytest.approx(obeyed.score_samples(test).mean(), abs=1e-4)
         change = pd.Series(obeyed.score_unseen(train) - fitted.plain_.score_unseen(train))
         assert (lines[1]["change"], lines[1]["change_error"]) == pytest.approx((change.mean(), change.sem()), abs=1e-4)
+    gain.plain.cache_clear()
+
+
+def test_arms_with_knowledge_have_the_dropout_that_the_plain_model_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gain, "Synthesizer", partial(Synthesizer, max_epochs=9))
+    for share in (0.0, 0.3):
+        monkeypatch.setattr(
+            mixing, "shares", lambda model, dropout, count, s=share: [s if dropout is None else dropout]
+        )
+        gain.plain.cache_clear()
+        found = [gain.run("wine", "vae", 0, arm) for arm in ("plain", "default", "flipped", "ratio 1", "undropped")]
+        assert [line and line["dropout"] for line in found] == [share] * 4 + [0]
     gain.plain.cache_clear()
 
 

@@ -400,6 +400,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Synthesizer(weight=-1).fit(table()),
         "the weight must be 'auto' or a number of at least 0, got -1.",
     ),
+    "dropout": (
+        lambda: Synthesizer(dropout=1.0, trust="some").fit(table()),
+        "'dropout' must be a share from 0 to below 1, got 1.0. Leave it out.",
+    ),
+    "dropout of another model": (
+        lambda: Synthesizer("flow", dropout=0.3).fit(table()),
+        "'dropout' is for the model 'vae' alone, got 0.3. Leave it out, or build the model with it.",
+    ),
     "folds": (
         lambda: Synthesizer(folds=6, trust="some").fit(table()),
         "'folds' must be from 1 to 5, for each takes a share of 0.25 of the rows, got 6. Leave it out.\n",

@@ -157,3 +157,16 @@ def test_samples_and_density_of_a_mixture_are_of_its_models_in_equal_parts() -> 
     densities = torch.stack([model.log_prob(x).exp() for model in models])
     torch.testing.assert_close(mixture.log_prob(x).exp(), densities.mean(0))
     assert join(models[:1]) is models[0]
+
+
+def test_dropout_is_of_training_alone() -> None:
+    """Both networks of the VAE have it; without training, it is the model of the same parameters."""
+    torch.manual_seed(0)
+    model, z = VAE(3, dropout=0.5), torch.randn(100, 6)
+    bare = VAE(3)
+    bare.load_state_dict(model.state_dict())
+    for network, x in ((model.decoder, z), (model.encoder, z[:, :3])):
+        assert not torch.equal(network(x), network(x))
+    model.eval()
+    for network, same, x in ((model.decoder, bare.decoder, z), (model.encoder, bare.encoder, z[:, :3])):
+        torch.testing.assert_close(network(x), same(x))

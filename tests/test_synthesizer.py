@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from moreso import Knowledge, Synthesizer, archive, report
-from moreso.models import MODELS, FactorAnalysis, members
+from moreso.models import MODELS, VAE, FactorAnalysis, members
 from moreso.synthesizer import knowing, mixing
 from moreso.synthesizer import synthesizer as estimator
 from moreso.synthesizer.knowing import harmed
@@ -196,6 +196,70 @@ def test_an_interrupted_fit_is_usable_and_fits_nothing_more(
     pd.testing.assert_frame_equal(loaded.sample(30), fitted.sample(30))
 
 
+@pytest.mark.parametrize("likelier", [0.0, 0.3])
+def test_rows_that_decide_when_to_stop_choose_the_dropout(
+    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, likelier: float
+) -> None:
+    """Without knowledge; the model with it then has the same."""
+
+    def score(self: Synthesizer, model: torch.nn.Module, X: pd.DataFrame) -> np.ndarray:
+        dropouts = [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)]
+        assert len(dropouts) == 2 * 4
+        return np.array([float(p == likelier) for p in dropouts])
+
+    fitted = {share: quick(model="vae", dropout=share).fit(plant) for share in (0.0, 0.3)}
+    monkeypatch.setattr(Synthesizer, "_unseen", score)
+    chosen = quick(model="vae").fit(plant)
+    assert chosen.dropout_ == likelier
+    assert chosen.histories_ == fitted[likelier].histories_ != fitted[0.3 - likelier].histories_
+    pd.testing.assert_frame_equal(chosen.sample(9), fitted[likelier].sample(9))
+    informed = quick(model="vae", knowledge=KNOWLEDGE).fit(plant)
+    alone = quick(model="vae", knowledge=KNOWLEDGE, dropout=likelier, compare=False).fit(plant)
+    assert informed.plain_ is not None
+    assert informed.dropout_ == informed.plain_.dropout_ == likelier
+    pd.testing.assert_frame_equal(informed.sample(9), alone.sample(9))
+    pd.testing.assert_frame_equal(informed.plain_.sample(9), chosen.sample(9))
+    assert quick(model="vae", knowledge=KNOWLEDGE, compare=False).fit(plant).plain_ is None
+    informed.save(tmp_path / "model")
+    loaded = Synthesizer.load(tmp_path / "model")
+    assert loaded.dropout_ == likelier
+    pd.testing.assert_frame_equal(loaded.sample(9), informed.sample(9))
+
+
+def test_dropout_is_chosen_where_vaes_are_mixed_alone() -> None:
+    assert len(mixing.shares("vae", None, 2)) == 2
+    for settings in [("vae", None, 1), ("flow", None, 4), (FactorAnalysis, None, 4)]:
+        assert mixing.shares(*settings) == [0.0]
+    assert mixing.shares("vae", 0.1, 4) == [0.1]
+
+
+@pytest.mark.parametrize(("at", "models"), [(20, 2), (4 * 15 + 5, 4)])
+def test_interrupted_in_the_choice_of_dropout_the_model_is_plain_and_says_so(
+    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int, models: int
+) -> None:
+    """What was whole is kept."""
+
+    def loss(self: VAE, x: torch.Tensor) -> torch.Tensor:
+        calls.append(self.training)
+        if sum(calls) == at:
+            raise KeyboardInterrupt
+        return own(self, x)
+
+    calls: list[bool] = []
+    own = VAE.loss
+    monkeypatch.setattr(VAE, "loss", loss)
+    with pytest.warns(
+        UserWarning, match=r"interrupted before the statements were trained, .* plain one\. Fit it again"
+    ):
+        fitted = quick(model="vae", knowledge=KNOWLEDGE).fit(plant, checkpoint=tmp_path / "a.checkpoint")
+    assert sum(calls) == at
+    assert len(members(fitted.model_)) == models == len(fitted.histories_)
+    assert fitted.dropout_ == 0
+    assert not list(tmp_path.iterdir())
+    assert fitted.plain_ is not None
+    pd.testing.assert_frame_equal(fitted.sample(9), fitted.plain_.sample(9))
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, precision: str, tmp_path: Path) -> None:
@@ -313,9 +377,11 @@ def test_harm_is_judged_on_a_bounded_number_of_rows(plant: pd.DataFrame, monkeyp
     assert seen == [8]
 
 
+@pytest.mark.parametrize(("model", "models"), [("factor", 4 + 4), ("vae", 4 + 4 + 4)])
 def test_a_killed_fit_does_not_repeat_the_models_that_had_ended(
-    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, models: int
 ) -> None:
+    """With knowledge and without it; the VAE without it twice."""
     epoch, ran, deadly = loop._Rounds.epoch, [0], 10**9
 
     def dying(self: loop._Rounds, state: State, optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -328,15 +394,15 @@ def test_a_killed_fit_does_not_repeat_the_models_that_had_ended(
     file = tmp_path / "a.checkpoint"
 
     def fit() -> Synthesizer:
-        synthesizer = Synthesizer("factor", Knowledge.parse("outlet: inlet > ambient"), max_epochs=9, random_state=0)
+        synthesizer = Synthesizer(model, Knowledge.parse("outlet: inlet > ambient"), max_epochs=9, random_state=0)
         return synthesizer.fit(plant[:40], checkpoint=file)
 
     whole = fit()
-    # Four models with knowledge and four without, nine epochs each: death comes to the sixth in its fifth.
-    ran, deadly = [0], 5 * 9 + 5
+    # Nine epochs each: death comes in the fifth of the last but two.
+    ran, deadly = [0], (models - 3) * 9 + 5
     with pytest.raises(SystemError):
         fit()
-    assert len(list(tmp_path.iterdir())) == 4 + 1
+    assert len(list(tmp_path.iterdir())) == models - 3
     ran, deadly = [0], 10**9
     again = fit()
     assert ran == [3 * 9] and not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from moreso import Knowledge, Synthesizer, worth
 from moreso.cli import main
+from moreso.synthesizer import mixing
 from moreso.worth import Gain, extra_rows
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient @ 0.9  # same pipe\nflow: inlet > ambient")
@@ -62,6 +64,18 @@ def test_the_budget_is_kept_and_what_it_buys_comes_in_order(plant: pd.DataFrame)
     assert list(found.statements) == ["outlet: inlet > ambient", "flow: inlet > ambient"]
     assert len(found.statements["flow: inlet > ambient"].splits) == 2
     assert "The statements change" in str(found)
+
+
+def test_the_plain_model_of_a_split_chooses_the_dropout(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*args: Any, **settings: Any) -> Any:
+        trained.append(settings["name"])
+        return own(*args, **settings)
+
+    trained: list[str] = []
+    own = mixing.train
+    monkeypatch.setattr(mixing, "train", train)
+    worth(quick(model="vae", folds=4, max_epochs=2), plant[:40], splits=2, budget=4)
+    assert trained == ["plain", "plain-dropout"] * 2 + ["knowledge"] * 2
 
 
 def test_without_a_weight_nothing_is_worth_anything(plant: pd.DataFrame) -> None:

@@ -12,6 +12,11 @@ WIDE = 3.0
 """Times the scales of q(z | x): one of the proposals for the likelihood."""
 
 
+def activation(dropout: float) -> nn.Sequential:
+    """Return what stands between two layers: SiLU, and dropout of a share of what it returns while training."""
+    return nn.Sequential(nn.SiLU(), nn.Dropout(dropout))
+
+
 def gaussian(mean: Tensor, scale: Tensor) -> Independent:
     """Return a Gaussian over the last dimension, with independent coordinates."""
     return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
@@ -24,15 +29,18 @@ class LatentModel(nn.Module, ABC):
         n_features: d, the number of columns.
         n_latent: k, the dimension of z.
         hidden: width of the encoder's one hidden layer.
+        dropout: share of that layer that each training step leaves out.
 
     References:
         Likelihood: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, eq. 8.
     """
 
-    def __init__(self, n_features: int, *, n_latent: int, hidden: int) -> None:
+    def __init__(self, n_features: int, *, n_latent: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.n_latent = n_latent
-        self.encoder = nn.Sequential(nn.Linear(n_features, hidden), nn.SiLU(), nn.Linear(hidden, 2 * n_latent))
+        self.encoder = nn.Sequential(
+            nn.Linear(n_features, hidden), activation(dropout), nn.Linear(hidden, 2 * n_latent)
+        )
 
     def posterior(self, x: Float[Tensor, "n d"]) -> Independent:
         """Return q(z | x)."""

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Independent, StudentT
 
-from moreso.models.latent import LatentModel
+from moreso.models.latent import LatentModel, activation
 
 
 class VAE(LatentModel):
@@ -22,6 +22,7 @@ class VAE(LatentModel):
         n_latent: dimension of z.
         hidden: width of the one hidden layer of encoder and decoder.
         min_scale: floor of the noise's scale s.
+        dropout: share of the hidden layers that each training step leaves out, also in its samples.
 
     References:
         Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014. Noise: Takahashi, Iwata, Yamanaka, Yamada &
@@ -32,10 +33,12 @@ class VAE(LatentModel):
     (torch.Size([5, 3]), torch.Size([2]))
     """
 
-    def __init__(self, n_features: int, *, n_latent: int = 6, hidden: int = 64, min_scale: float = 0.05) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden)
+    def __init__(
+        self, n_features: int, *, n_latent: int = 6, hidden: int = 64, min_scale: float = 0.05, dropout: float = 0.0
+    ) -> None:
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, dropout=dropout)
         self.min_scale = min_scale
-        self.decoder = nn.Sequential(nn.Linear(n_latent, hidden), nn.SiLU(), nn.Linear(hidden, n_features))
+        self.decoder = nn.Sequential(nn.Linear(n_latent, hidden), activation(dropout), nn.Linear(hidden, n_features))
         self.log_scale = nn.Parameter(torch.full((n_features,), -0.5))
         self.log_df = nn.Parameter(torch.full((n_features,), 3.0).log())
 

@@ -36,7 +36,15 @@ def faults(synthesizer: Any, X: pd.DataFrame | None) -> list[str]:
         found.append(f"'trust' must be 'audit' or 'all', got '{synthesizer.trust}'.")
     if isinstance(synthesizer.model, str) and synthesizer.model not in MODELS:
         found.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{synthesizer.model}'.")
-    return found
+    return found + _dropout(synthesizer.dropout, synthesizer.model)
+
+
+def _dropout(share: float | None, model: Any) -> list[str]:
+    if share is not None and not 0 <= share < 1:
+        return [f"'dropout' must be a share from 0 to below 1, got {share}. Leave it out."]
+    if share and model != "vae":
+        return [f"'dropout' is for the model 'vae' alone, got {share}. Leave it out, or build the model with it."]
+    return []
 
 
 def _shares(validation: float, folds: int | None, rows: int | None) -> list[str]:

@@ -17,6 +17,8 @@ HARM = 0.01
 JUDGED = 1000
 """Rows that judge harm at most: more find harm that does not matter, and take time."""
 
+UNTRAINED = "the fit was interrupted before the statements were trained, so the model is a plain one. Fit it again."
+
 
 class _Decoded(nn.Module):
     """A regularizer of what samples become as columns of the table."""

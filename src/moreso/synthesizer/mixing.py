@@ -13,6 +13,16 @@ from moreso.models import join
 FOLDS, FOLDED = 4, 800
 """How many models are mixed by default, and how many rows they see together at most (docs/decisions/0012)."""
 
+DROPOUT = 0.3
+"""Share of dropout that is tried beside none where VAEs are mixed (docs/decisions/0014)."""
+
+
+def shares(model: Any, dropout: float | None, count: int) -> list[float]:
+    """Return the shares of dropout that are tried for a mixture of so many models."""
+    if dropout is not None:
+        return [dropout]
+    return [0.0, DROPOUT] if model == "vae" and count > 1 else [0.0]
+
 
 def folds(rows: int, validation: float) -> int:
     """Return how many models are mixed by default: more where rows are few."""

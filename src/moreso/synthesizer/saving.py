@@ -62,6 +62,7 @@ def _state(synthesizer: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         "histories": [asdict(history) for history in synthesizer.histories_],
         "left_out": synthesizer.left_out_,
         "harm": synthesizer.harm_,
+        "dropout": synthesizer.dropout_,
     }
     return header, {f"model.{name}": tensor for name, tensor in synthesizer.model_.state_dict().items()}
 
@@ -72,6 +73,7 @@ def _restored(cls: type[Any], header: dict[str, Any], tensors: dict[str, torch.T
     loaded.seed_ = header["seed"]
     loaded.left_out_ = tuple(header["left_out"])
     loaded.harm_ = header["harm"]
+    loaded.dropout_ = header.get("dropout", 0.0)
     loaded.columns_ = Columns.from_state(header["columns"])
     loaded.feature_names_in_ = np.asarray(loaded.columns_.names, dtype=object)
     histories: list[dict[str, Any]] = [

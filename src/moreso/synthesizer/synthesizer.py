@@ -4,21 +4,19 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from moreso import training
-from moreso.audit import explain_left_out
-from moreso.models import MODELS, HasDensity, members
+from moreso.models import MODELS, VAE, HasDensity, members
 from moreso.relations import Knowledge
-from moreso.synthesizer import checks, conditions, knowing, mixing, saving
+from moreso.synthesizer import checks, conditions, fitting, knowing, saving
 from moreso.synthesizer.columns import Columns
 
 SCORED = 2000
@@ -46,6 +44,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         validation: share of the rows that decide when to stop.
         folds: how many models are mixed in equal parts, at most 1 / `validation`; by default 4 up to 200 rows,
             and fewer above: n models take n times as long.
+        dropout: of the model "vae", which regularizes it; by default a mixture is fitted without and with a share of
+            .3, and the one kept under which rows that decide when to stop are more likely.
         max_epochs: after which training stops anyway.
         trust: "audit" leaves statements out that the training rows contradict, keeps the plain model where the
             statements seem to harm, and warns; "all" obeys the person.
@@ -60,6 +60,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         model_: the trained model, or the `moreso.models.Mixture` of them, of the matrix that the table becomes.
         columns_: how the table becomes that matrix, and back.
         plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
+        dropout_: the share of dropout that was kept.
         left_out_: the statements that were left out, as text.
         harm_: why the plain model was kept in place of one with knowledge, as a sentence; empty where it was not.
         histories_: the `moreso.training.History` of each model.
@@ -76,6 +77,16 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     (3, 3)
     """
 
+    model_: Any
+    columns_: Columns
+    plain_: "Synthesizer | None"
+    dropout_: float
+    left_out_: tuple[str, ...]
+    harm_: str
+    histories_: tuple[training.History, ...]
+    seed_: int
+    feature_names_in_: np.ndarray
+
     def __init__(
         self,
         model: Model = "vae",
@@ -86,6 +97,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         margin: float = 4.0,
         validation: float = 0.25,
         folds: int | None = None,
+        dropout: float | None = None,
         max_epochs: int = 3000,
         trust: str = "audit",
         compare: bool = True,
@@ -101,6 +113,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         self.margin = margin
         self.validation = validation
         self.folds = folds
+        self.dropout = dropout
         self.max_epochs = max_epochs
         self.trust = trust
         self.compare = compare
@@ -119,8 +132,9 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     ) -> "Synthesizer":
         """Train on a table.
 
-        Warns of every statement that is left out. What follows from other statements is not trained twice. Ctrl-C ends
-        the training and keeps the best model so far; a plain model that was still to come is then not fitted.
+        Warns of every statement that is left out. What follows from other statements is not trained twice. Where
+        dropout is to be chosen, plain models choose it. Ctrl-C ends the training and keeps the best model so far, in
+        that choice a plain one; a plain model that was still to come is then not fitted.
 
         Args:
             X: at least 4 rows of numbers, truth values, text, categories, dates or spans of time, with or without
@@ -133,52 +147,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             ValueError: what the table, the knowledge or the settings lack; all faults at once.
         """
         self.check(X)
-        self.seed_ = int(np.random.default_rng().integers(2**31)) if self.random_state is None else self.random_state
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.columns_ = Columns.fit(X)
-        rows = torch.as_tensor(self.columns_.encode(X), dtype=torch.float32)
-        used, self.left_out_ = knowing.trusted(X, self.knowledge or Knowledge(()), self.trust)
-        for text in self.left_out_:
-            warnings.warn(explain_left_out(text), stacklevel=2)
-        count = mixing.folds(len(X), self.validation) if self.folds is None else self.folds
-        self.model_: Any
-        self.model_, self.histories_ = mixing.train(
-            partial(self._build, self.columns_.width),
-            rows,
-            count,
-            penalty=lambda: knowing.penalty(self.columns_, used, rows, self.margin) if used else None,
-            name="knowledge" if self.knowledge else "plain",
-            device=self.device,
-            precision=self.precision,
-            checkpoint=checkpoint,
-            log=log,
-            weight=self.weight,
-            ratio=self.ratio,
-            validation=self.validation,
-            max_epochs=self.max_epochs,
-            random_state=self.seed_,
-            progress=self.progress,
-        )
-        self.harm_ = ""
-        self.plain_: Synthesizer | None = None
-        if self.knowledge and self.compare and not self.histories_[-1].interrupted:
-            self.plain_ = clone(self).set_params(knowledge=None, random_state=self.seed_)
-            self.plain_.fit(X, checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.plain", log=log)
-            if self.trust == "audit" and self.has_likelihood:
-                self._fall_back(X)
-        mixing.forget(checkpoint, count)
+        first = None if checkpoint is None else os.fspath(checkpoint)
+        fitting.fit(self, X, first, log)
+        fitting.forget(self, len(X), first)
+        if self.harm_:
+            warnings.warn(self.harm_, stacklevel=2)
         return self
-
-    def _fall_back(self, X: pd.DataFrame) -> None:
-        """Keep the plain model, and warn, where knowledge seems to harm."""
-        assert self.plain_ is not None
-        plain = self.plain_.score_unseen(X)
-        # Fewer where Ctrl-C ended the fit of the plain model.
-        informed = self.score_unseen(X)[: len(plain)]
-        if knowing.harmed(plain, informed):
-            self.harm_ = knowing.explain_harm(float((informed - plain).mean()), len(plain))
-            self.model_ = copy.deepcopy(self.plain_.model_)
-            warnings.warn(self.harm_, stacklevel=3)
 
     def check(self, X: pd.DataFrame | None = None) -> None:
         """Raise what `fit` would raise before it trains: faults of the settings, and of a table where one is given."""
@@ -187,10 +161,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if faults := checks.faults(self, X):
             raise ValueError("\n".join(faults))
 
-    def _build(self, n_features: int, fold: int = 0) -> nn.Module:
+    def _build(self, n_features: int, fold: int = 0, *, dropout: float = 0.0) -> nn.Module:
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model)
         with training.seeded(self.seed_ + fold):
+            if dropout:
+                return VAE(n_features, dropout=dropout)
             return (MODELS[self.model] if isinstance(self.model, str) else self.model)(n_features)
 
     def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
@@ -274,10 +250,14 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             TypeError: the model has no density.
         """
         check_is_fitted(self, "model_")
-        scores, models = [], members(self.model_)
-        for fold, model in enumerate(models):
+        return self._unseen(self.model_, X)
+
+    def _unseen(self, model: nn.Module, X: pd.DataFrame) -> np.ndarray:
+        """Return what `score_unseen` does, of a model or mixture that was trained on the same rows."""
+        scores, models = [], members(model)
+        for fold, part in enumerate(models):
             _, stops = training.split(len(X), self.validation, self.seed_, fold)
-            scores.append(self._density(model, X.iloc[stops[: knowing.JUDGED // len(models)].numpy()]))
+            scores.append(self._density(part, X.iloc[stops[: knowing.JUDGED // len(models)].numpy()]))
         return np.concatenate(scores)
 
     def _density(self, model: Any, X: pd.DataFrame) -> np.ndarray:
