@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from moreso import Synthesizer, training
 from moreso.models import VAE, FactorAnalysis
-from moreso.synthesizer import knowing, mixing
+from moreso.synthesizer import knowing
 
 
 def test_rows_are_few_complete_and_not_those_held_out() -> None:
@@ -306,15 +306,12 @@ def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_arms_with_knowledge_have_the_dropout_that_the_plain_model_chose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gain, "Synthesizer", partial(Synthesizer, max_epochs=9))
-    for share in (0.0, 0.3):
-        monkeypatch.setattr(
-            mixing, "shares", lambda model, dropout, count, s=share: [s if dropout is None else dropout]
-        )
-        gain.plain.cache_clear()
-        found = [gain.run("wine", "vae", 0, arm) for arm in ("plain", "default", "flipped", "ratio 1", "undropped")]
-        assert [line and line["dropout"] for line in found] == [share] * 4 + [0]
-    gain.plain.cache_clear()
+    quick = partial(Synthesizer, max_epochs=9)
+    chosen = quick("vae", dropout=0.15, random_state=0).fit(gain.prepared("wine", 0)[0])
+    monkeypatch.setattr(gain, "Synthesizer", quick)
+    monkeypatch.setattr(gain, "plain", lambda *_: chosen)
+    found = [gain.run("wine", "vae", 0, arm) for arm in ("plain", "default", "flipped", "ratio 1", "undropped")]
+    assert [line and line["dropout"] for line in found] == [0.15] * 4 + [0]
 
 
 def test_draws_of_the_penalty_are_varied_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

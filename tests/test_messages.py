@@ -404,6 +404,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Synthesizer(dropout=1.0, trust="some").fit(table()),
         "'dropout' must be a share from 0 to below 1, got 1.0. Leave it out.",
     ),
+    "dropout in a word": (
+        lambda: Synthesizer(dropout="auto", trust="some").fit(table()),  # type: ignore[arg-type]
+        "'trust' must be 'audit' or 'all', got 'some'.\n'dropout' must be a share from 0 to below 1, got 'auto'.",
+    ),
     "dropout of another model": (
         lambda: Synthesizer("flow", dropout=0.3).fit(table()),
         "'dropout' is for the model 'vae' alone, got 0.3. Leave it out, or build the model with it.",

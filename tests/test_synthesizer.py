@@ -1,5 +1,6 @@
 """Tables in, tables out."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -248,16 +249,55 @@ def test_interrupted_in_the_choice_of_dropout_the_model_is_plain_and_says_so(
     calls: list[bool] = []
     own = VAE.loss
     monkeypatch.setattr(VAE, "loss", loss)
-    with pytest.warns(
-        UserWarning, match=r"interrupted before the statements were trained, .* plain one\. Fit it again"
-    ):
+    with pytest.warns(UserWarning, match=r"interrupted before a model with the statements was .* Fit it again"):
         fitted = quick(model="vae", knowledge=KNOWLEDGE).fit(plant, checkpoint=tmp_path / "a.checkpoint")
     assert sum(calls) == at
     assert len(members(fitted.model_)) == models == len(fitted.histories_)
+    assert [history.interrupted for history in fitted.histories_] == [False] * (models - 1) + [True]
     assert fitted.dropout_ == 0
     assert not list(tmp_path.iterdir())
     assert fitted.plain_ is not None
     pd.testing.assert_frame_equal(fitted.sample(9), fitted.plain_.sample(9))
+
+
+def test_interrupted_with_knowledge_the_better_of_both_is_kept(
+    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the rows that are of both, where plain models had chosen the dropout."""
+
+    def loss(self: VAE, x: torch.Tensor) -> torch.Tensor:
+        calls.append(self.training)
+        if sum(calls) == 9 * 15 + 5:
+            raise KeyboardInterrupt
+        return own(self, x)
+
+    def judge(plain: np.ndarray, informed: np.ndarray) -> bool:
+        lengths.append((len(plain), len(informed)))
+        return harm
+
+    own = VAE.loss
+    lengths: list[tuple[int, int]] = []
+    monkeypatch.setattr(VAE, "loss", loss)
+    monkeypatch.setattr(knowing, "harmed", judge)
+    for harm in (False, True):
+        calls: list[bool] = []
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            fitted = quick(model="vae", knowledge=KNOWLEDGE).fit(plant)
+        assert fitted.plain_ is not None
+        assert len(members(fitted.plain_.model_)) == 4
+        assert len(members(fitted.model_)) == (4 if harm else 2)
+        assert fitted.sample(9).equals(fitted.plain_.sample(9)) == harm
+        assert bool(fitted.harm_) == harm == any("was interrupted before" in str(each.message) for each in told)
+    assert lengths == [(30, 30)] * 2
+
+
+def test_no_other_checkpoints_are_deleted(plant: pd.DataFrame, tmp_path: Path) -> None:
+    foreign = {tmp_path / name for name in ("a-dropout", "a-dropout-2", "a.plain")}
+    for path in foreign:
+        path.touch()
+    quick(max_epochs=1).fit(plant, checkpoint=tmp_path / "a")
+    assert set(tmp_path.iterdir()) == foreign
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

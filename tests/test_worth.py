@@ -2,11 +2,13 @@
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
 from moreso import Knowledge, Synthesizer, worth
@@ -67,15 +69,19 @@ def test_the_budget_is_kept_and_what_it_buys_comes_in_order(plant: pd.DataFrame)
 
 
 def test_the_plain_model_of_a_split_chooses_the_dropout(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parts(model: torch.nn.Module) -> Iterator[float]:
+        return (part.p for part in model.modules() if isinstance(part, torch.nn.Dropout))
+
     def train(*args: Any, **settings: Any) -> Any:
-        trained.append(settings["name"])
+        trained.append((settings["name"], args[0].keywords["dropout"]))
         return own(*args, **settings)
 
-    trained: list[str] = []
+    trained: list[tuple[str, float]] = []
     own = mixing.train
     monkeypatch.setattr(mixing, "train", train)
+    monkeypatch.setattr(Synthesizer, "_unseen", lambda self, model, X: np.array([next(parts(model))]))
     worth(quick(model="vae", folds=4, max_epochs=2), plant[:40], splits=2, budget=4)
-    assert trained == ["plain", "plain-dropout"] * 2 + ["knowledge"] * 2
+    assert trained == [("plain", 0), ("plain-dropout", 0.3)] * 2 + [("knowledge", 0.3)] * 2
 
 
 def test_without_a_weight_nothing_is_worth_anything(plant: pd.DataFrame) -> None:

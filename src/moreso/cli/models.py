@@ -88,6 +88,8 @@ def fit(
         console.print(synthesizer.harm_, style="red", markup=False)
     if known and synthesizer.plain_ is None:
         console.print("interrupted: the plain model was not fitted, so 'moreso report' has none to compare with.")
+    elif synthesizer.histories_[-1].interrupted and not synthesizer.harm_:
+        console.print("interrupted: the best model so far was kept.")
     best = ", ".join(f"{history.best_epoch + 1} of {history.epochs}" for history in synthesizer.histories_)
     console.print(f"wrote {output}: {model}, best epoch {best}.")
 

@@ -40,8 +40,8 @@ def faults(synthesizer: Any, X: pd.DataFrame | None) -> list[str]:
 
 
 def _dropout(share: float | None, model: Any) -> list[str]:
-    if share is not None and not 0 <= share < 1:
-        return [f"'dropout' must be a share from 0 to below 1, got {share}. Leave it out."]
+    if share is not None and not (isinstance(share, int | float) and 0 <= share < 1):
+        return [f"'dropout' must be a share from 0 to below 1, got {share!r}. Leave it out."]
     if share and model != "vae":
         return [f"'dropout' is for the model 'vae' alone, got {share}. Leave it out, or build the model with it."]
     return []

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from sklearn.base import clone
 
 from moreso.audit import explain_left_out
+from moreso.models import join, members
 from moreso.relations import Knowledge
 from moreso.synthesizer import knowing, mixing
 from moreso.synthesizer.columns import Columns
@@ -48,24 +50,22 @@ def fit(synthesizer: Any, X: pd.DataFrame, checkpoint: str | None, log: Any) -> 
             _replace(synthesizer, plain, knowing.UNTRAINED)
             return True
         shares = [plain.dropout_]
-    if _train(synthesizer, X, used, shares, checkpoint, log):
-        return True
-    if not (synthesizer.knowledge and synthesizer.compare):
-        return False
-    stopped = False
-    if synthesizer.plain_ is None:
+    stopped = _train(synthesizer, X, used, shares, checkpoint, log)
+    if synthesizer.knowledge and synthesizer.compare and synthesizer.plain_ is None and not stopped:
         synthesizer.plain_, stopped = _plain(synthesizer, X, checkpoint, log)
-    if synthesizer.trust == "audit" and synthesizer.has_likelihood:
+    if synthesizer.plain_ is not None and synthesizer.trust == "audit" and synthesizer.has_likelihood:
         _fall_back(synthesizer, X)
     return stopped
 
 
 def forget(synthesizer: Any, rows: int, checkpoint: str | None) -> None:
-    """Delete all checkpoints of a fit."""
+    """Delete all checkpoints that a fit may have written."""
     if checkpoint is not None:
-        for stem in (checkpoint, _of_plain(checkpoint)):
-            for suffix in ("", OTHER):
-                mixing.forget(stem + suffix, count(synthesizer, rows))
+        number = count(synthesizer, rows)
+        shares = mixing.shares(synthesizer.model, synthesizer.dropout, number)
+        for stem in (checkpoint, _of_plain(checkpoint)) if synthesizer.knowledge else (checkpoint,):
+            for suffix in ("", OTHER)[: len(shares)]:
+                mixing.forget(stem + suffix, number)
 
 
 def count(synthesizer: Any, rows: int) -> int:
@@ -84,7 +84,7 @@ def _train(
 ) -> bool:
     """Train a mixture with each share of dropout, keep the best, and return whether Ctrl-C ended it.
 
-    A second one that Ctrl-C ended is not kept.
+    A second one that Ctrl-C ended is not kept, but the last history tells of it.
     """
     rows = torch.as_tensor(synthesizer.columns_.encode(X), dtype=torch.float32)
     for share in shares:
@@ -112,17 +112,22 @@ def _train(
         ):
             synthesizer.model_, synthesizer.histories_, synthesizer.dropout_ = model, histories, share
         if stopped:
+            *others, last = synthesizer.histories_
+            synthesizer.histories_ = (*others, replace(last, interrupted=True))
             return True
     return False
 
 
 def _fall_back(synthesizer: Any, X: pd.DataFrame) -> None:
-    """Keep the plain model where knowledge seems to harm."""
-    plain = synthesizer.plain_.score_unseen(X)
-    # Fewer where Ctrl-C ended the fit of the plain model.
-    informed = synthesizer.score_unseen(X)[: len(plain)]
+    """Keep the plain model where knowledge seems to harm, or Ctrl-C came too early for it to be as good."""
+    # One of the mixtures has fewer where Ctrl-C ended its fit; the same rows judge both.
+    both = [members(each.model_) for each in (synthesizer.plain_, synthesizer)]
+    least = min(map(len, both))
+    plain, informed = (synthesizer._unseen(join(models[:least]), X) for models in both)
     if knowing.harmed(plain, informed):
-        _replace(synthesizer, synthesizer.plain_, knowing.explain_harm(float((informed - plain).mean()), len(plain)))
+        stopped = synthesizer.histories_[-1].interrupted
+        why = knowing.explain_harm(float((informed - plain).mean()), len(plain))
+        _replace(synthesizer, synthesizer.plain_, knowing.UNTRAINED if stopped else why)
 
 
 def _replace(synthesizer: Any, plain: Any, why: str) -> None:

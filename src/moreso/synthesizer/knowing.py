@@ -17,7 +17,8 @@ HARM = 0.01
 JUDGED = 1000
 """Rows that judge harm at most: more find harm that does not matter, and take time."""
 
-UNTRAINED = "the fit was interrupted before the statements were trained, so the model is a plain one. Fit it again."
+UNTRAINED = "the fit was interrupted before a model with the statements was as good as the plain one. Fit it again."
+"""Why the plain model was kept."""
 
 
 class _Decoded(nn.Module):

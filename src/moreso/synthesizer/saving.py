@@ -81,7 +81,9 @@ def _restored(cls: type[Any], header: dict[str, Any], tensors: dict[str, torch.T
     ]
     loaded.histories_ = tuple(training.History(**history) for history in histories)
     loaded.plain_ = None
-    loaded.model_ = join([loaded._build(loaded.columns_.width) for _ in range(header["models"])])
+    loaded.model_ = join(
+        [loaded._build(loaded.columns_.width, dropout=loaded.dropout_) for _ in range(header["models"])]
+    )
     loaded.model_.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
     loaded.model_.eval()
     return loaded

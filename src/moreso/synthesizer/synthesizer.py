@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from moreso import training
-from moreso.models import MODELS, VAE, HasDensity, members
+from moreso.models import MODELS, HasDensity, members
 from moreso.relations import Knowledge
 from moreso.synthesizer import checks, conditions, fitting, knowing, saving
 from moreso.synthesizer.columns import Columns
@@ -43,14 +43,14 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         margin: of the regularizer, in standard errors of the gap.
         validation: share of the rows that decide when to stop.
         folds: how many models are mixed in equal parts, at most 1 / `validation`; by default 4 up to 200 rows,
-            and fewer above: n models take n times as long.
+            and fewer above: n models take n times as long, plain VAEs twice that to choose their dropout.
         dropout: of the model "vae", which regularizes it; by default a mixture is fitted without and with a share of
-            .3, and the one kept under which rows that decide when to stop are more likely.
+            .3, and the one kept under which rows that decide when to stop are more likely. 0 saves that time.
         max_epochs: after which training stops anyway.
         trust: "audit" leaves statements out that the training rows contradict, keeps the plain model where the
             statements seem to harm, and warns; "all" obeys the person.
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
-            knowledge changed.
+            knowledge changed. Where plain models choose the dropout, they are fitted in any case.
         progress: show a bar while fitting.
         device: where to train: "cpu", "cuda" or "auto"; the trained model is on the CPU.
         precision: to train in: "32-true" or "bf16-mixed".
@@ -62,7 +62,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
         dropout_: the share of dropout that was kept.
         left_out_: the statements that were left out, as text.
-        harm_: why the plain model was kept in place of one with knowledge, as a sentence; empty where it was not.
+        harm_: why the plain model was kept in place of one with knowledge, as a sentence; empty where it was not. Also
+            Ctrl-C can be why.
         histories_: the `moreso.training.History` of each model.
         seed_: the seed that was used.
         feature_names_in_: names of the columns.
@@ -165,9 +166,9 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model)
         with training.seeded(self.seed_ + fold):
-            if dropout:
-                return VAE(n_features, dropout=dropout)
-            return (MODELS[self.model] if isinstance(self.model, str) else self.model)(n_features)
+            build: Any = MODELS[self.model] if isinstance(self.model, str) else self.model
+            made: nn.Module = build(n_features, dropout=dropout) if dropout else build(n_features)
+            return made
 
     def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
         """Draw rows from the trained model: the columns of the training table, in order and with its dtypes.
