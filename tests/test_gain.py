@@ -266,19 +266,6 @@ def test_a_table_that_is_too_short_for_a_point_of_the_curve_is_left_out() -> Non
     assert gain.run("wine", "factor", 0, "default", rows=160) is None
 
 
-@pytest.mark.parametrize("outdated", [True, False])
-def test_no_run_stands_beside_those_of_an_older_model(
-    outdated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
-    gain.RESULTS.write_text(json.dumps(line("plain", 10, 0.0) | ({"outdated": True} if outdated else {})) + "\n")
-    asked: list[str] = []
-    monkeypatch.setattr(gain, "run", lambda name, model, *rest: asked.append(model))
-    gain.main(["vae", "factor"], 1, ["worlds"])
-    assert ("vae" in asked) != outdated and "factor" in asked
-    assert ("of an older vae. Delete them" in capsys.readouterr().out) == outdated
-
-
 def test_a_run_is_the_default_of_a_synthesizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it falls back; without and with knowledge it is scored on the rows that were held out."""
     train, test, knowledge = gain.prepared("wine", 0)
