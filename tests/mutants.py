@@ -154,7 +154,6 @@ MUTANTS = [
     Mutant("the first of a mixture answers alone", "models/mixture", "found.logsumexp(0) - math.log(len(found))", "found[0]", "models"),
     Mutant("samples of a mixture come model by model", "models/mixture", "[torch.cat(places).argsort()]", "", "models"),
     Mutant("more models than rows allow pass", "synthesizer/checks", "folds is None or 1 <= folds <= most", "folds is None or 1 <= folds", "messages"),
-    Mutant("new runs stand beside those of an older model", "../../experiments/gain", " or (model, stage.folds) in old", "", "gain"),
     Mutant("the best ratio of all sets is hindsight enough", "../../experiments/tables", "wide.mean()[names].max(axis=1)", "wide.mean()[wide.mean()[names].mean().idxmax()]", "gain"),
     Mutant("noise left out of samples", "models/latent", "(torch.Size([n]))).rsample()", "(torch.Size([n]))).mean", "contract"),
     Mutant("divergence left out", "models/vae", "(self.divergence(posterior) - self", "(0 * self.divergence(posterior) - self", "contract"),
