@@ -7,19 +7,18 @@ a line of JSON in experiments/results/adapters.jsonl, and one that is there is n
 missing are skipped, so that environments can take turns.
 """
 
-import json
 import time
 import warnings
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
-import torch
 
-from experiments import compare, sets
+from experiments import compare, runs, sets
 from experiments.hosts import HOSTS
 from experiments.tables import cell
 from moreso import audit
@@ -61,14 +60,9 @@ def run(host: str, seed: int) -> dict[str, Any]:
     return {**line, "version": version("moreso")}
 
 
-def read() -> list[dict[str, Any]]:
-    """Return the lines that were written."""
-    return [json.loads(text) for text in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
-
-
 def table() -> str:
     """Return, a host, means over seeds without -> with, and the change of the AUC with its 95% interval."""
-    lines = read()
+    lines = runs.read(RESULTS)
     rows = [["host", "seeds", "share broken", "AUC", "change of the AUC", "ms a step"]]
     for host in dict.fromkeys(line["host"] for line in lines):
         both = [pd.DataFrame([line[name] for line in lines if line["host"] == host]) for name in ("without", "with")]
@@ -82,24 +76,23 @@ def table() -> str:
     return compare.markdown(rows)
 
 
+def complete(host: str, seed: int) -> None:
+    """Run one host and seed, and write its line."""
+    warnings.simplefilter("ignore")
+    runs.write(RESULTS, run(host, seed))
+
+
 @click.command()
 @click.argument("hosts", nargs=-1, type=click.Choice(list(HOSTS)))
 @click.option("--seeds", type=int, default=SEEDS, show_default=True)
-def main(hosts: tuple[str, ...], seeds: int) -> None:
+@runs.processes
+def main(hosts: tuple[str, ...], seeds: int, processes: int) -> None:
     """Run what is lacking for HOSTS, by default all."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    done = {(line["host"], line["seed"]) for line in read()}
+    done = {(line["host"], line["seed"]) for line in runs.read(RESULTS)}
     there = [host for host in hosts or HOSTS if compare.installed(HOSTS[host].package)]
     for host in set(hosts or HOSTS) - set(there):
         print(f"{host}: skipped, it needs the package '{HOSTS[host].package}'. See docs/adapters.md.")
-    for seed in range(seeds):
-        for host in there:
-            if (host, seed) not in done:
-                text = json.dumps(run(host, seed))
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(text + "\n")
-                print(text, flush=True)
+    runs.do(complete, [job[::-1] for job in product(range(seeds), there) if job[::-1] not in done], processes)
 
 
 if __name__ == "__main__":

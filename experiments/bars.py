@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments import compare, games, sets, tables
+from experiments import compare, games, runs, sets, tables
 from experiments.tables import cell, interval
 
 OPEN = 1
@@ -36,7 +36,7 @@ def table() -> str:
     rows = [["bar", "model", "asked", "measured", "runs", "met"]]
     found = tables.at(tables.gains(), sets.SETS)
     bars = [(str(model), bar) for model, part in found.groupby("model", sort=False) for bar in of_likelihood(part)]
-    played = pd.DataFrame(games.read(), columns=["model", "set", "seed", "without", "with"])
+    played = pd.DataFrame(runs.read(games.RESULTS), columns=["model", "set", "seed", "without", "with"])
     bars += [(str(model), bar) for model, part in played.groupby("model", sort=False) for bar in of_game(part)]
     for model, bar in bars:
         so_far = "so far " if bar.runs < SEEDS * len(sets.SETS) else ""
@@ -59,10 +59,10 @@ def of_likelihood(part: pd.DataFrame) -> list[Bar]:
         bars.append(
             Bar("sets with undecided statements that gain", "two thirds", measured, len(own), won.mean() >= 2 / 3)
         )
-    for name, runs in (("sets that lose", own), ("sets that lose, half turned round", turned)):
-        if len(runs):
-            lost = ends(runs)["high"] < 0
-            bars.append(Bar(name, "none", f"{lost.sum()} of {len(lost)}", len(runs), not lost.any()))
+    for name, lines in (("sets that lose", own), ("sets that lose, half turned round", turned)):
+        if len(lines):
+            lost = ends(lines)["high"] < 0
+            bars.append(Bar(name, "none", f"{lost.sum()} of {len(lost)}", len(lines), not lost.any()))
     means, best = tables.ratios(part)
     if len(means):
         share = float(means["default"].mean() / best.mean())

