@@ -209,6 +209,20 @@ def test_equal_sides_are_noted(plant: pd.DataFrame) -> None:
     )
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_rounding_decides_nothing(seed: int) -> None:
+    """A column that differs in one row has no dependence on any other."""
+    random = np.random.default_rng(seed)
+    table = pd.DataFrame(random.normal(size=(40 + seed, 2)), columns=["a", "b"]).assign(rare=0.0)
+    table.loc[seed, "rare"] = random.uniform(1, 9)
+    (finding,) = (found := audit(table, Knowledge.parse("rare: a > b"))).findings
+    assert finding.verdict is Verdict.UNDECIDED
+    assert (finding.pvalue, finding.converse_pvalue) == pytest.approx((0.5, 0.5), abs=0.01)
+    assert "line 1: 'rare: a > b': what it compares hardly varies in these rows, so they cannot decide." in found.notes
+    test = relative_test(*(torch.tensor(table[name].to_numpy()) for name in ("rare", "a", "b")), bandwidths=(1, 1, 1))
+    assert test.pvalue == pytest.approx(0.5, abs=0.01)
+
+
 def test_any_two_levels_are_equally_far_apart() -> None:
     table = pd.DataFrame({"kind": ["rare"] + ["some"] * 9 + ["most"] * 30})
     found = numbers(table, table, ["kind"])

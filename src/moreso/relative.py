@@ -18,6 +18,9 @@ from moreso.relations import Knowledge, KnowledgeError
 Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
 """How names are read from a batch: the names of its columns in order, or a callable on the batch for each name."""
 
+ROUND_OFF = 1e-12
+"""Standard errors below it are rounding in double precision: a column that differs in one row has HSIC 0 with any."""
+
 
 class Gaps:
     """The gaps of all relations on one sample.
@@ -54,7 +57,7 @@ class Gaps:
     @property
     def floored_error(self) -> Float[Tensor, " relations"]:
         """The standard error, or the least number that it is safe to divide by, so that 0/0 is 0."""
-        return self.standard_error.clamp(min=torch.finfo(self.gap.dtype).eps)
+        return self.standard_error.clamp(min=max(ROUND_OFF, torch.finfo(self.gap.dtype).eps))
 
     @property
     def statistic(self) -> Float[Tensor, " relations"]:

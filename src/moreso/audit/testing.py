@@ -12,7 +12,7 @@ from moreso.audit.findings import Audit, Finding, Verdict
 from moreso.audit.numbers import BLOCKS, Numbers, block_length, halves, numbers, thin
 from moreso.dependence import MIN_ROWS, TooManyRowsError
 from moreso.relations import Knowledge, KnowledgeError, explain_contradiction
-from moreso.relative import RelativeDependence
+from moreso.relative import ROUND_OFF, RelativeDependence
 from moreso.tables import check_table
 
 FEW_ROWS = 50
@@ -145,11 +145,11 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Numbers, bl
             f"{holed} of {len(findings)} statements use fewer than all {len(table.rows)} rows, {rows} at least: rows "
             "with missing values are left out, and long tables are thinned for groups."
         )
-    notes += [
-        f"{relation.where}: both sides are equal in these rows, so they can never decide."
-        for relation, finding in zip(knowledge, findings, strict=True)
-        if finding.gap == 0 and finding.standard_error == 0
-    ]
+    for relation, finding in zip(knowledge, findings, strict=True):
+        if finding.gap == 0 and finding.standard_error == 0:
+            notes.append(f"{relation.where}: both sides are equal in these rows, so they can never decide.")
+        elif finding.standard_error < ROUND_OFF:
+            notes.append(f"{relation.where}: what it compares hardly varies in these rows, so they cannot decide.")
     notes += [f"'{name}' is compared as {count} categories." for name, count in table.levels.items()]
     return notes
 
@@ -209,7 +209,7 @@ def _measure(
         with np.errstate(divide="ignore"):
             error = error * (np.sqrt(m * (m - 1)) / np.float64(m - MIN_ROWS))
     gap = raw.gap.double().numpy()
-    statistic = gap / np.maximum(error, torch.finfo(sample.dtype).eps)
+    statistic = gap / np.maximum(error, ROUND_OFF)
     held = [np.full(len(gap), np.nan)]
     if m >= 2 * MIN_ROWS:
         held = [(module(sample[half]).gap > 0).double().numpy() for half in halves(half_ids, HALF_ROWS, SPLITS)]
