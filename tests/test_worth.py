@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from moreso import Knowledge, Synthesizer, worth
-from moreso.cli import main
+from moreso.cli import main, models
 from moreso.synthesizer import mixing
 from moreso.worth import Gain, extra_rows
 
@@ -105,6 +106,7 @@ def test_the_command(plant: pd.DataFrame, tmp_path: object, monkeypatch: pytest.
     plant.to_csv("data.csv", index=False)
     with open("known.txt", "w", encoding="utf-8") as file:
         file.write("outlet: inlet > ambient")
+    monkeypatch.setattr(models, "Synthesizer", partial(Synthesizer, max_epochs=15))
     arguments = ["worth", "data.csv", "known.txt", "--model", "factor", "--splits", "2", "--budget", "6"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
