@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from experiments import compare, gain, sets
-from experiments.gain import DRAWS, FRESH, MARGINS, MIXED, NAMES, ONE, RATIOS, ROWS, STAGES
+from experiments.gain import DRAWS, MARGINS, MIXED, NAMES, ONE, RATIOS, ROWS, STAGES
 from moreso.training import AUTO_RATIO
 from moreso.worth import extra_rows
 
@@ -83,13 +83,7 @@ def summary(shown: Sequence[str] = MAIN) -> str:
     found = at(gains(), sets.SETS)
     head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
     rows = [head]
-    parts = [(str(model), part) for model, part in found.groupby("model", sort=False)]
-    parts += [
-        (f"{model}, seeds from {FRESH}", part[part["seed"] >= FRESH])
-        for model, part in parts
-        if (part["seed"] < FRESH).any()
-    ]
-    for model, part in parts:
+    for model, part in found.groupby("model", sort=False):
         own = part[part["arm"] == "default"]
         if own.empty:
             continue
@@ -99,7 +93,7 @@ def summary(shown: Sequence[str] = MAIN) -> str:
         means = [part[part["arm"] == arm].groupby("set")["gain"].mean() for arm in shown]
         cells = [cell(each) for each in means]
         fell = f"{own['fell_back'].sum():.0f} of {len(own)}"
-        rows.append([model, str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
+        rows.append([str(model), str(len(own)), f"{won} of {len(ends)}", f"{lost} of {len(ends)}", *cells, fell])
     return compare.markdown(rows)
 
 

@@ -143,23 +143,6 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert first == [path.read_bytes() for path in sorted(tmp_path.glob("*.svg"))] and len(first) == 2
 
 
-def test_seeds_that_nobody_had_seen_are_summed_up_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [
-        line(arm, seed, score, folds=gain.MIXED)
-        for seed, own in ((gain.FRESH - 1, 0.0), (gain.FRESH, 1.0), (gain.FRESH + 1, 3.0))
-        for arm, score in (("plain", 0.0), ("default", own))
-    ]
-    lines += [each | {"model": "flow"} for each in lines if each["seed"] >= gain.FRESH]
-    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
-    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    found = [row.strip("| ").split(" | ") for row in tables.summary(("default",)).splitlines()[2:]]
-    assert [(row[0], row[1], row[4]) for row in found] == [
-        ("vae", "3", "+1.33"),
-        ("flow", "2", "+2.00"),
-        (f"vae, seeds from {gain.FRESH}", "2", "+2.00"),
-    ]
-
-
 def test_the_worth_in_rows_has_no_number_where_there_is_none() -> None:
     rows = {"seed": [0, 0, 1, 1], "rows": [40, 80, 40, 80], "log_likelihood_plain": [1.0, 2.0, 1.0, 2.0]}
     part = pd.DataFrame(rows)
