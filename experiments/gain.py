@@ -83,6 +83,7 @@ STAGES = {
     "hindsight": Stage(("ratio",), tuple(sets.SETS), folds=MIXED),
     "peers": Stage(("undropped", "l2", "dropout", "gaussian"), tuple(sets.SETS), folds=MIXED),
     "gplvm": Stage(("default",), SMALL, models=("gplvm",)),
+    "rows": Stage((), tuple(sets.SETS), (2 * ROWS,), ("vae",), MIXED),
 }
 
 

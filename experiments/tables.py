@@ -13,6 +13,8 @@ from moreso.worth import extra_rows
 
 MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "undropped", "gaussian")
 OVER = ("l2", "dropout", "gaussian")
+KEYS = ["set", "model", "seed", "rows", "folds"]
+"""What arms have in common that are compared."""
 
 
 def gains() -> pd.DataFrame:
@@ -20,17 +22,20 @@ def gains() -> pd.DataFrame:
 
     "l2" and "dropout" are the strength that is better on the rows that decide when to stop, seed by seed.
     """
-    lines = pd.read_json(gain.RESULTS, lines=True).drop_duplicates(["set", "model", "seed", "arm", "rows", "folds"])
-    keys = ["set", "model", "seed", "rows", "folds"]
-    plain = lines[lines["arm"] == "plain"].set_index(keys)[
+    lines = _lines()
+    plain = lines[lines["arm"] == "plain"].set_index(KEYS)[
         ["log_likelihood", "held_in_samples", "error", "error_of_rows"]
     ]
-    lines = lines[lines["arm"] != "plain"].join(plain.add_suffix("_plain"), keys)
+    lines = lines[lines["arm"] != "plain"].join(plain.add_suffix("_plain"), KEYS)
     lines["gain"] = lines["log_likelihood"] - lines["log_likelihood_plain"]
     lines["kind"] = lines["arm"].str.split(" ").str[0]
-    tuned = lines[lines["kind"].isin(["l2", "dropout"])].sort_values("validation").groupby([*keys, "kind"]).tail(1)
+    tuned = lines[lines["kind"].isin(["l2", "dropout"])].sort_values("validation").groupby([*KEYS, "kind"]).tail(1)
     found = pd.concat([lines, tuned.assign(arm=tuned["kind"])], ignore_index=True).dropna(subset="gain")
     return found.sort_values("model", key=lambda models: models.map(NAMES.index), kind="stable", ignore_index=True)
+
+
+def _lines() -> pd.DataFrame:
+    return pd.read_json(gain.RESULTS, lines=True).drop_duplicates([*KEYS, "arm"])
 
 
 def interval(values: "pd.Series[float]") -> tuple[float, float, float]:
@@ -59,9 +64,9 @@ def table(
     models: Sequence[str] = NAMES,
 ) -> str:
     """Return gains at 40 rows, a set and model, as a Markdown table."""
-    found = at(gains(), names, folds)
+    found, plain = at(gains(), names, folds), plains(folds)
     found = found[found["model"].isin(models)]
-    head = ["model", "set", "seeds", "statements", "undecided", "held in samples", *shown]
+    head = ["model", "set", "seeds", "statements", "undecided", "held in samples", *shown, "in rows"]
     rows = [head]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
         own = part[part["arm"] == "default"]
@@ -69,7 +74,10 @@ def table(
             continue
         held = f"{own['held_in_samples_plain'].mean():.2f} -> {own['held_in_samples'].mean():.2f}"
         counts = [str(len(own)), f"{own['statements'].mean():.0f}", f"{own['undecided'].mean():.1f}", held]
-        rows.append([str(model), str(name), *counts, *(cell(part.loc[part["arm"] == arm, "gain"]) for arm in shown)])
+        cells = [cell(part.loc[part["arm"] == arm, "gain"]) for arm in shown]
+        rows.append(
+            [str(model), str(name), *counts, *cells, in_rows(own["gain"].mean(), plain.get((str(model), str(name))))]
+        )
     return compare.markdown(rows)
 
 
@@ -101,32 +109,42 @@ def curve() -> str:
     """Return the default's gains by the number of training rows, with the number of seeds, and its worth in rows."""
     found = gains()
     found = found[(found["arm"] == "default") & (found["folds"] == ONE) & found["set"].isin(STAGES["curve"].names)]
-    counts = sorted(found["rows"].unique())
+    plain, counts = plains(ONE), sorted(found["rows"].unique())
     rows = [["model", "set", *(f"{count} rows" for count in counts), f"gain at {ROWS} in rows"]]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
         if part["rows"].nunique() > 1:
             cells = [part.loc[part["rows"] == count, "gain"] for count in counts]
             shown = [f"{cell(each)} ({len(each)})" if len(each) else "-" for each in cells]
-            rows.append([str(model), str(name), *shown, in_rows(part)])
+            own = part.loc[part["rows"] == ROWS, "gain"].mean()
+            rows.append([str(model), str(name), *shown, in_rows(own, plain.get((str(model), str(name))))])
     return compare.markdown(rows)
 
 
-def in_rows(part: pd.DataFrame) -> str:
-    """Return how many more rows would have raised the plain model as much as knowledge does at 40, as text.
-
-    Between 40 and 80 rows a - b / n is put through the plain model's means over the seeds that both have.
+def plains(folds: int) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the plain model's mean log-likelihoods at 40 and 80 rows, over the seeds that both have, by model and set.
 
     Args:
-        part: gains of the default, of one model and set.
+        folds: how many models are mixed.
     """
-    plain = part.pivot_table(index="seed", columns="rows", values="log_likelihood_plain").reindex(
-        columns=[ROWS, 2 * ROWS]
-    )
-    gain = float(part.loc[part["rows"] == ROWS, "gain"].mean())
-    means = plain.dropna().mean()
-    if means.isna().any() or np.isnan(gain):
+    lines = _lines()
+    lines = lines[(lines["arm"] == "plain") & (lines["folds"] == folds)]
+    wide = lines.pivot_table(index=["model", "set", "seed"], columns="rows", values="log_likelihood")
+    means = wide.reindex(columns=[ROWS, 2 * ROWS]).dropna().groupby(["model", "set"]).mean()
+    return {(str(model), str(name)): (few, many) for (model, name), few, many in means.itertuples()}
+
+
+def in_rows(gain: float, plain: tuple[float, float] | None) -> str:
+    """Return how many more rows would have raised the plain model as much as knowledge does at 40, as text.
+
+    Between 40 and 80 rows a - b / n is put through the plain model's means.
+
+    Args:
+        gain: of knowledge, in nats a row.
+        plain: the means at 40 and 80 rows, where there are any.
+    """
+    if plain is None or np.isnan(gain):
         return "-"
-    more = extra_rows({1.0: means[ROWS], 2.0: means[2 * ROWS]}, ROWS, gain)
+    more = extra_rows({1.0: plain[0], 2.0: plain[1]}, ROWS, gain)
     return "-" if np.isnan(more) else "more than any" if np.isinf(more) else f"{more:.0f}"
 
 

@@ -119,7 +119,7 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
     mean, low, high = tables.interval(pd.Series([0.5, 0.6, 0.7]))
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
-    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - |"
+    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - | 3 |"
     assert tables.table(shown=tables.PEERS, folds=gain.ONE).splitlines()[2:] == [row]
     assert len(tables.table(folds=gain.ONE, models=["flow"]).splitlines()) == 2, "none of flows"
     monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
@@ -130,7 +130,7 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     gain.RESULTS.write_text("\n".join(map(json.dumps, lines + mixed)), encoding="utf-8")
     row = "| vae | wine | 3 | `target` | 0.70 | 1.00 | 1.06 | **+0.06 ± 0.02** |"
     assert row in tables.downstream().splitlines()
-    assert "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - |" in tables.table().splitlines()
+    assert "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | 3 |" in tables.table().splitlines()
     assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | 0 of 3 |" in tables.summary().splitlines()
     assert tables.peers().splitlines()[2:] == [
         "| vae | wine | 3 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - | +0.27 ± 3.09 | - | - |",
@@ -144,12 +144,23 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
 
 
 def test_the_worth_in_rows_has_no_number_where_there_is_none() -> None:
-    rows = {"seed": [0, 0, 1, 1], "rows": [40, 80, 40, 80], "log_likelihood_plain": [1.0, 2.0, 1.0, 2.0]}
-    part = pd.DataFrame(rows)
-    assert tables.in_rows(part.assign(gain=0.5)) == "13"
-    assert tables.in_rows(part.assign(gain=-0.5)) == "0"
-    assert tables.in_rows(part.assign(gain=3.0)) == "more than any"
-    assert tables.in_rows(part.assign(gain=0.5, log_likelihood_plain=1.0)) == "-"
+    assert tables.in_rows(0.5, (1.0, 2.0)) == "13"
+    assert tables.in_rows(-0.5, (1.0, 2.0)) == "0"
+    assert tables.in_rows(3.0, (1.0, 2.0)) == "more than any"
+    assert tables.in_rows(0.5, (1.0, 1.0)) == tables.in_rows(0.5, None) == tables.in_rows(np.nan, (1.0, 2.0)) == "-"
+
+
+def test_plain_models_are_compared_over_the_seeds_that_are_at_both_numbers_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        line("plain", seed, seed + rows, rows=rows) for seed, rows in ((0, 40), (1, 40), (2, 40), (1, 80), (2, 80))
+    ]
+    lines += [line("plain", 3, 0.0), line("plain", 1, 9.0, rows=80, folds=gain.MIXED), line("default", 0, 5.0, rows=80)]
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert tables.plains(gain.ONE) == {("vae", "wine"): (41.5, 81.5)}
+    assert tables.plains(gain.MIXED) == {}
 
 
 def test_hindsight_takes_the_best_ratio_of_each_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
