@@ -66,14 +66,15 @@ def table(
     """Return gains at 40 rows, a set and model, as a Markdown table."""
     found, plain = at(gains(), names, folds), plains(folds)
     found = found[found["model"].isin(models)]
-    head = ["model", "set", "seeds", "statements", "undecided", "held in samples", *shown, "in rows"]
+    head = ["model", "set", "seeds that gain", "statements", "undecided", "held in samples", *shown, "in rows"]
     rows = [head]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
         own = part[part["arm"] == "default"]
         if own.empty:
             continue
         held = f"{own['held_in_samples_plain'].mean():.2f} -> {own['held_in_samples'].mean():.2f}"
-        counts = [str(len(own)), f"{own['statements'].mean():.0f}", f"{own['undecided'].mean():.1f}", held]
+        won = f"{(own['gain'] > 0).sum()} of {len(own)}"
+        counts = [won, f"{own['statements'].mean():.0f}", f"{own['undecided'].mean():.1f}", held]
         cells = [cell(part.loc[part["arm"] == arm, "gain"]) for arm in shown]
         rows.append(
             [str(model), str(name), *counts, *cells, in_rows(own["gain"].mean(), plain.get((str(model), str(name))))]

@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "adapters": {"regularizer", "relations", "relative", "training"},
     "archive": {"files"},
     "synthesizer": {"archive", "audit", "models", "regularizer", "relations", "tables", "training"},
-    "report": {"audit", "files", "synthesizer"},
+    "report": {"audit", "files", "synthesizer", "worth"},
     "worth": {"relations", "synthesizer"},
     "demo": {"audit", "relations", "report", "synthesizer", "tables"},
     "cli": {

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from moreso import Knowledge
+from moreso import Knowledge, Synthesizer, worth
 from moreso.cli import main
 
 
@@ -96,6 +96,13 @@ def test_fit_sample_report(folder: Path, plant: pd.DataFrame) -> None:
     assert "same pipe" in page
     assert run("report", "plant.model", "data.csv", "-o", "report.json")[0] == 0
     assert json.loads(Path("report.json").read_text())["statements"][0]["reason"] == "same pipe"
+    weighed = ("--training", "data.csv", "--splits", "2", "--budget", "10", "--seed", "3")
+    code, output = run("report", "plant.model", "data.csv", "-o", "report.json", *weighed)
+    assert code == 0 and "What each statement adds to the others" in output
+    synthesizer = Synthesizer.load("plant.model")
+    expected = worth(synthesizer, pd.read_csv("data.csv"), splits=2, budget=10, random_state=3)
+    assert json.loads(Path("report.json").read_text())["worth"] == json.loads(json.dumps(expected.to_dict()))
+    assert all(sentence in " ".join(output.split()) for sentence in expected.summary)
 
 
 def test_a_plain_model_needs_no_knowledge(folder: Path) -> None:

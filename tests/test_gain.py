@@ -119,7 +119,7 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert found[found["arm"] == "l2"].sort_values("seed")["gain"].tolist() == pytest.approx([1, 1, -1])
     mean, low, high = tables.interval(pd.Series([0.5, 0.6, 0.7]))
     assert (mean, low, high) == pytest.approx((0.6, 0.6 - 4.30265 * 0.1 / 3**0.5, 0.6 + 4.30265 * 0.1 / 3**0.5))
-    row = "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - | 3 |"
+    row = "| vae | wine | 3 of 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - | 3 |"
     assert tables.table(shown=tables.PEERS, folds=gain.ONE).splitlines()[2:] == [row]
     assert len(tables.table(folds=gain.ONE, models=["flow"]).splitlines()) == 2, "none of flows"
     monkeypatch.setitem(gain.STAGES, "curve", gain.Stage(("default",), ("wine",)))
@@ -130,7 +130,7 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     gain.RESULTS.write_text("\n".join(map(json.dumps, lines + mixed)), encoding="utf-8")
     row = "| vae | wine | 3 | `target` | 0.70 | 1.00 | 1.06 | **+0.06 ± 0.02** |"
     assert row in tables.downstream().splitlines()
-    assert "| vae | wine | 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | 3 |" in tables.table().splitlines()
+    assert "| vae | wine | 3 of 3 | 10 | 3.0 | 0.50 -> 0.50 | **+0.60 ± 0.25** | - | 3 |" in tables.table().splitlines()
     assert "| vae | 3 | 1 of 1 | 0 of 1 | +0.60 | - | 0 of 3 |" in tables.summary().splitlines()
     assert tables.peers().splitlines()[2:] == [
         "| vae | wine | 3 | **+0.60 ± 0.25** | +0.33 ± 2.87 | - | - | - | +0.27 ± 3.09 | - | - |",

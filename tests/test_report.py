@@ -1,6 +1,7 @@
 """What is reported is what was measured."""
 
 import json
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pandas as pd
 import pytest
 
 from moreso import Knowledge, Synthesizer, Verdict, audit, report
+from moreso.worth import Gain, Worth
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient # <same> pipe\nflow: inlet > ambient")
+
+GAIN = Gain(0.75, 0.5, 1.0, (0.75,) * 2)
 
 
 @pytest.fixture
@@ -78,3 +82,20 @@ def test_what_was_left_out_is_in_the_summary(plant: pd.DataFrame) -> None:
     found = report(fitted, plant)
     assert found.left_out == ("inlet: ambient > outlet",)
     assert any("'inlet: ambient > outlet' was left out of training" in line for line in found.summary)
+
+
+def test_what_statements_are_worth_is_shown_beside(
+    plant: pd.DataFrame, fits: list[Synthesizer], tmp_path: Path
+) -> None:
+    statements = {"flow: inlet > ambient": Gain(-0.25, -0.5, 0.125, (-0.25,) * 2), "outlet: inlet > ambient": GAIN}
+    worth = Worth(32, GAIN, statements, np.inf, 20)
+    found = report(fits[0], plant[40:], draws=100, worth=worth)
+    found.write(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("+0.750") < page.index("+0.500 to +1.000") < page.index("-0.250")
+    assert all(sentence in unescape(page) and sentence in str(found) for sentence in worth.summary)
+    assert str(worth.to_frame().to_string(index=False)) in str(found)
+    assert json.loads(found.to_json())["worth"] == json.loads(json.dumps(worth.to_dict()))
+    assert json.loads(found.to_json())["worth"]["extra_rows"] is None
+    alone = report(fits[0], plant[40:], draws=100)
+    assert alone.worth is json.loads(alone.to_json())["worth"] is None and "adds to the others" not in alone.to_html()

@@ -15,6 +15,7 @@ from rich.table import Table
 from moreso.audit import Audit, Verdict, audit, explain_left_out
 from moreso.files import atomic_write
 from moreso.synthesizer import Synthesizer
+from moreso.worth import Worth
 
 DRAWS = 2000
 """Rows drawn from each model; at this size the order of two dependences is hardly ever undecided."""
@@ -94,6 +95,7 @@ class Report:
         left_out: statements that a fit did not train, since its rows contradict them.
         harm: why a fit kept the plain model, a sentence each.
         likelihood: None where the model has no density.
+        worth: which statements carry the gain, and how many rows it is worth, where that was asked.
     """
 
     model: str
@@ -103,6 +105,7 @@ class Report:
     left_out: tuple[str, ...]
     harm: tuple[str, ...]
     likelihood: Likelihood | None
+    worth: Worth | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row a relation; the columns are the fields of `Row`."""
@@ -110,7 +113,8 @@ class Report:
 
     def to_json(self) -> str:
         """Return everything as a JSON object."""
-        return json.dumps({"moreso": version("moreso"), **asdict(self)}, indent=2)
+        worth = None if self.worth is None else self.worth.to_dict()
+        return json.dumps({"moreso": version("moreso"), **asdict(self), "worth": worth}, indent=2)
 
     def to_html(self) -> str:
         """Return a page that stands alone."""
@@ -139,11 +143,14 @@ class Report:
         else:
             text = str(self.likelihood)
             lines.append(f"{text[0].upper()}{text[1:]}.")
-        return lines
+        return lines + (self.worth.summary if self.worth else [])
 
     def __str__(self) -> str:
         columns = ["relation", "data_gap", "gap_without", "gap_with", "verdict", "reason"]
-        return "\n".join([self.to_frame()[columns].to_string(index=False), *self.summary])
+        tables = [self.to_frame()[columns]]
+        if self.worth and self.worth.statements:
+            tables.append(self.worth.to_frame())
+        return "\n".join([*(table.to_string(index=False) for table in tables), *self.summary])
 
     def __rich__(self) -> Table:
         table = Table(title="Gap of each statement in data and in samples", title_justify="left")
@@ -173,6 +180,7 @@ def report(
     *,
     level: float = 0.05,
     draws: int = DRAWS,
+    worth: Worth | None = None,
 ) -> Report:
     """Compare data with samples of models trained without and with knowledge.
 
@@ -183,6 +191,7 @@ def report(
         data: rows to compare with, one table a fit. Rows that were not trained on give an honest likelihood.
         level: of the tests behind 'holds'.
         draws: rows to draw from each model.
+        worth: what `moreso.worth` found on the training rows, to be shown beside.
 
     Raises:
         ValueError: a synthesizer has no knowledge or no plain model to compare with, or the data do not fit it.
@@ -218,6 +227,7 @@ def report(
         left_out=tuple(dict.fromkeys(text for fit in fits for text in fit.left_out_)),
         harm=tuple(fit.harm_ for fit in fits if fit.harm_),
         likelihood=_likelihood(scores) if scores else None,
+        worth=worth,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,10 +85,13 @@ class Worth:
         frame = pd.DataFrame(rows, columns=["relation", "gain", "low", "high"])
         return frame.sort_values("gain", ascending=False, ignore_index=True)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as what JSON knows; None where a number of rows is not finite."""
+        return asdict(self) | {"extra_rows": self.extra_rows if np.isfinite(self.extra_rows) else None}
+
     def to_json(self) -> str:
         """Return everything as a JSON object; null where a number of rows is not finite."""
-        rows = self.extra_rows if np.isfinite(self.extra_rows) else None
-        return json.dumps({"moreso": version("moreso"), **asdict(self), "extra_rows": rows}, indent=2)
+        return json.dumps({"moreso": version("moreso"), **self.to_dict()}, indent=2)
 
     @property
     def summary(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Commands about models: fit, sample, report, demo."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -120,26 +121,52 @@ def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | 
     plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.")
 
 
+def splitting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `moreso.worth`."""
+    for option in (
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of the splits and their fits."),
+        click.option(
+            "--budget", type=int, default=defaults(run_worth)["budget"], show_default=True, help="Fits, at most."
+        ),
+        click.option(
+            "--splits", type=int, default=defaults(run_worth)["splits"], show_default=True, help="Random splits."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("model", type=FILE)
 @click.argument("data", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="An .html or .json file.")
-def report(model: Path, data: Path, output: Path) -> None:
+@click.option(
+    "--training", type=FILE, help="The rows it was trained on: tells what each statement is worth, by new fits."
+)
+@splitting
+def report(model: Path, data: Path, output: Path, training: Path | None, splits: int, budget: int, seed: int) -> None:
     """Compare DATA with samples of MODEL, trained without and with knowledge.
 
-    Give rows that the model was not trained on: on its own rows the likelihood flatters it.
+    Give rows that the model was not trained on: on its own rows the likelihood flatters it. With the rows that it was
+    trained on as well, tell which statements carry the gain and how many rows it is worth, as `moreso worth` does.
     """
     faults = Faults()
     faults.attempt(check_writable, output)
     loaded = faults.attempt(Synthesizer.load, model)
     table = faults.attempt(read_table, data)
+    rows = None if training is None else faults.attempt(read_table, training)
     faults.end()
     assert loaded is not None and table is not None
     with misuse():
-        found = run_report(loaded, table)
+        weighed = None
+        if rows is not None:
+            weighed = run_worth(loaded, rows, splits=splits, budget=budget, random_state=seed)
+        found = run_report(loaded, table, worth=weighed)
         found.write(output)
     console = plain_console()
     console.print(found)
+    if weighed and weighed.statements:
+        console.print(weighed)
     for sentence in found.summary:
         console.print(sentence)
     console.print(f"wrote {output}.")
@@ -149,10 +176,8 @@ def report(model: Path, data: Path, output: Path) -> None:
 @click.argument("data", type=FILE)
 @click.argument("knowledge", type=FILE)
 @click.option("--model", default=defaults(Synthesizer)["model"], show_default=True, help=f"One of {', '.join(MODELS)}.")
-@click.option("--splits", type=int, default=defaults(run_worth)["splits"], show_default=True, help="Random splits.")
-@click.option("--budget", type=int, default=defaults(run_worth)["budget"], show_default=True, help="Fits, at most.")
+@splitting
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
 def worth(data: Path, knowledge: Path, model: str, splits: int, budget: int, as_json: bool, seed: int) -> None:
     """Tell what KNOWLEDGE gains on rows of DATA that no model saw, and which statements carry it.
 
