@@ -239,7 +239,7 @@ def lacking(models: Sequence[str], seeds: int | None, stages: Sequence[str]) -> 
     """Return the jobs that are left, question by question: the arguments of `complete`."""
     keys = ("set", "model", "seed", "arm", "rows", "folds")
     finished = {tuple(line[key] for key in keys) for line in runs.read(RESULTS)}
-    there = sets.there({name for stage in stages for name in STAGES[stage].names})
+    there = sets.there(dict.fromkeys(name for stage in stages for name in STAGES[stage].names))
     jobs: list[tuple[Any, ...]] = []
     for stage in (STAGES[each] for each in stages):
         for seed, rows, name, model in product(SEEDS[stage.folds][:seeds], stage.rows, stage.names, models):
