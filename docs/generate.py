@@ -37,10 +37,9 @@ ten runs a set, on average.
 
 With all defaults, in held-out log-likelihood per row (nats) over the same model without knowledge; paired over seeds,
 mean ± half the 95% interval, bold where the interval leaves out 0. Fits that fell back gain 0. *Flipped*: half of the
-statements turned round.
-*Undecided*: what the audit of the 40 rows leaves open; *held in samples*: share of the statements with a positive gap,
-without -> with; *in rows*: how many rows more than 40 would have raised the plain model as much as the default's mean
-gain, by its own rise from 40 to 80.
+statements turned round. *Undecided*: what the audit of the 40 rows leaves open; *held in samples*: share of the
+statements with a positive gap, without -> with; *in rows*: how many rows more than 40 would have raised the plain model
+as much as the default's mean gain, by its own rise from 40 to 80.
 
 {gain_summary}
 
