@@ -28,7 +28,7 @@ bench: $(READY)  ## Measure speed and memory against other libraries (half an ho
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.tables
 
-paper: $(READY)  ## Run what is lacking of the VAE's first seed on the tables that are there (ten minutes), and write docs/results.md.
+paper: $(READY)  ## Run what is lacking of the VAE's first seed on the tables that are there (minutes), and write docs/results.md.
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.audit
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gain vae --seeds 1 --stage claim --stage worlds
 	$(BIN)/python -m docs.generate results

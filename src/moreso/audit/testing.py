@@ -148,7 +148,7 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Numbers, bl
     for relation, finding in zip(knowledge, findings, strict=True):
         if finding.gap == 0 and finding.standard_error == 0:
             notes.append(f"{relation.where}: both sides are equal in these rows, so they can never decide.")
-        elif finding.standard_error < ROUND_OFF:
+        elif max(abs(finding.gap), finding.standard_error) < ROUND_OFF:
             notes.append(f"{relation.where}: what it compares hardly varies in these rows, so they cannot decide.")
     notes += [f"'{name}' is compared as {count} categories." for name, count in table.levels.items()]
     return notes
