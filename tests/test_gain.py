@@ -143,6 +143,15 @@ def test_gains_are_paired_and_strengths_chosen_without_held_out_rows(
     assert first == [path.read_bytes() for path in sorted(tmp_path.glob("*.svg"))] and len(first) == 2
 
 
+def test_a_fit_that_fell_back_gains_nothing_though_another_machine_rounded_its_plain_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    lines = [line("plain", 0, 1.0), line("default", 0, 1.01) | {"fell_back": True}, line("flipped", 0, 1.01)]
+    gain.RESULTS.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert tables.gains().set_index("arm")["gain"].to_dict() == pytest.approx({"default": 0.0, "flipped": 0.01})
+
+
 def test_the_worth_in_rows_has_no_number_where_there_is_none() -> None:
     assert tables.in_rows(0.5, (1.0, 2.0)) == "13"
     assert tables.in_rows(-0.5, (1.0, 2.0)) == "0"
