@@ -28,8 +28,7 @@ def gains() -> pd.DataFrame:
     ]
     lines = lines[lines["arm"] != "plain"].join(plain.add_suffix("_plain"), KEYS)
     # A fit that falls back is the plain model to the bit; on another machine both came out a little apart.
-    fell_back = lines["fell_back"].eq(True)
-    lines["gain"] = (lines["log_likelihood"] - lines["log_likelihood_plain"]).mask(fell_back, 0.0)
+    lines["gain"] = (lines["log_likelihood"] - lines["log_likelihood_plain"]) * lines["fell_back"].ne(True)
     lines["kind"] = lines["arm"].str.split(" ").str[0]
     tuned = lines[lines["kind"].isin(["l2", "dropout"])].sort_values("validation").groupby([*KEYS, "kind"]).tail(1)
     found = pd.concat([lines, tuned.assign(arm=tuned["kind"])], ignore_index=True).dropna(subset="gain")
