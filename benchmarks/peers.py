@@ -1,12 +1,12 @@
-"""What moreso is measured against: two plain PyTorch loops, and libraries that compute one pair at a time."""
+"""What moreso is compared with: two plain PyTorch loops, and libraries that compute one pair at a time.
+
+The libraries are imported when they are called, so that parts of the benchmark that need none run without them.
+"""
 
 from collections.abc import Callable, Sequence
 
-import dcor
 import numpy as np
 import torch
-from hyppo.independence import Hsic
-from ignite.metrics import HSIC
 from torch import Tensor
 
 Triple = tuple[int, int, int]
@@ -46,6 +46,8 @@ def loop(groups: Sequence[Tensor], relations: Sequence[Triple], measure: Callabl
 
 def hyppo(groups: Sequence[Tensor], relations: Sequence[Triple]) -> None:
     """Values by hyppo."""
+    from hyppo.independence import Hsic
+
     arrays = [group.double().numpy() for group in groups]
     for ref, plus, minus in relations:
         Hsic().statistic(arrays[ref], arrays[plus]) - Hsic().statistic(arrays[ref], arrays[minus])
@@ -53,6 +55,8 @@ def hyppo(groups: Sequence[Tensor], relations: Sequence[Triple]) -> None:
 
 def ignite(groups: Sequence[Tensor], relations: Sequence[Triple]) -> None:
     """Values by pytorch-ignite."""
+    from ignite.metrics import HSIC
+
     for ref, plus, minus in relations:
         for other in (plus, minus):
             metric = HSIC(1.0, 1.0)
@@ -62,6 +66,8 @@ def ignite(groups: Sequence[Tensor], relations: Sequence[Triple]) -> None:
 
 def distance(groups: Sequence[Tensor], relations: Sequence[Triple]) -> None:
     """Values of another measure, distance covariance, in O(n log n) by dcor."""
+    import dcor
+
     arrays = [group.double().numpy().ravel() for group in groups]
     for ref, plus, minus in relations:
         for other in (plus, minus):

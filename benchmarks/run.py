@@ -1,30 +1,37 @@
-"""Measure everything, interleaved in one run, and write a line of JSON per workload and contestant: `make bench`.
+"""Measure everything, interleaved in one run, and write a line of JSON for each workload and case: `make bench`.
 
-One thread, single precision. Slow contestants are timed on a few relations and scaled; lines say so (`scaled_from`).
+One thread, single precision. Slow cases are timed on a few relations and scaled; their lines say so (`scaled_by`). The
+lines of JSON call a case a "contestant".
 """
 
+import contextlib
 import json
+import os
 import platform
 import random
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from benchmarks import peers
 from moreso import Knowledge, Regularizer, Relation
-from moreso.dependence import Dependence
-from moreso.dependence.lowrank import LowRank
+from moreso.cli import knowledge_text, patients
+from moreso.dependence import TOLERANCE, Dependence, cosine_basis
+from moreso.guidance import Guidance
 from moreso.models import MODELS, VAE
 
 RESULTS = Path(__file__).parent / "results" / "cpu.jsonl"
 ROUNDS = 7
+REFRESH = Guidance().refresh
 
 
 def named(triples: list[peers.Triple]) -> Knowledge:
@@ -39,22 +46,36 @@ class Bench:
         self.lines: list[dict[str, object]] = []
 
     def interleave(
-        self, workload: str, contestants: dict[str, tuple[Callable[[], object], float]], rounds: int = ROUNDS
+        self,
+        workload: str,
+        cases: dict[str, tuple[Callable[[], object], float]],
+        rounds: int = ROUNDS,
+        *,
+        baseline: str = "moreso",
+        clock: Callable[[], float] = time.process_time,
     ) -> None:
-        """Time all contestants in turn, `rounds` times; each has a factor by which its time is scaled."""
-        times: dict[str, list[float]] = {name: [] for name in contestants}
-        for call, _ in contestants.values():
+        """Time all cases in turn, `rounds` times.
+
+        Args:
+            workload: what they all do.
+            cases: what to call, by name, each with a factor by which its time is scaled.
+            rounds: how often.
+            baseline: the case whose time ratios are relative to.
+            clock: returns processor time in seconds.
+        """
+        times: dict[str, list[float]] = {name: [] for name in cases}
+        for call, _ in cases.values():
             call()
         for _ in range(rounds):
-            for name, (call, _) in contestants.items():
-                # A short call is repeated, so that the clock's grain does not matter.
-                count, start = 0, time.process_time()
-                while time.process_time() - start < 0.03 or count == 0:
+            for name, (call, _) in cases.items():
+                # A short call is repeated, so that the resolution of the clock does not matter.
+                count, start = 0, clock()
+                while clock() - start < 0.03 or count == 0:
                     call()
                     count += 1
-                times[name].append((time.process_time() - start) / count)
-        ours = statistics.median(times["moreso"])
-        for name, (_, factor) in contestants.items():
+                times[name].append((clock() - start) / count)
+        unit = statistics.median(times[baseline])
+        for name, (_, factor) in cases.items():
             seconds = [factor * each for each in times[name]]
             quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
             self.add(
@@ -62,30 +83,43 @@ class Bench:
                 name,
                 seconds=statistics.median(seconds),
                 quartiles=[quartiles[0], quartiles[2]],
-                ratio=statistics.median(seconds) / ours,
+                ratio=statistics.median(seconds) / unit,
                 scaled_by=factor,
                 rounds=rounds,
             )
 
-    def add(self, workload: str, contestant: str, **values: object) -> None:
+    def add(self, workload: str, case: str, **values: object) -> None:
         """Keep one line, and show it."""
-        line = {"workload": workload, "contestant": contestant, **values}
+        line = {"workload": workload, "contestant": case, **values}
         self.lines.append(line)
         print(json.dumps(line), flush=True)
 
     def write(self) -> None:
-        """Write all lines, led by one that says where they were measured; workloads of other parts are kept."""
-        packages = ("moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops")
+        """Write all lines after one that says where they were measured; workloads of other parts are kept.
+
+        So are the versions of packages that are not installed, which other parts were measured with.
+        """
+        RESULTS.parent.mkdir(exist_ok=True)
+        text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "{}"
+        before, *lines = map(json.loads, text.splitlines())
         head = {
             "machine": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
-            "versions": {name: version(name) for name in packages},
+            "versions": before.get("versions", {})
+            | versions("moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops"),
         }
-        RESULTS.parent.mkdir(exist_ok=True)
-        before = RESULTS.read_text(encoding="utf-8").splitlines()[1:] if RESULTS.exists() else []
         measured = {line["workload"] for line in self.lines}
-        kept = [line for line in map(json.loads, before) if line["workload"] not in measured]
+        kept = [line for line in lines if line["workload"] not in measured]
         RESULTS.write_text("\n".join(json.dumps(line) for line in [head, *kept, *self.lines]) + "\n", encoding="utf-8")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def ours(x: torch.Tensor, triples: list[peers.Triple]) -> Callable[[], object]:
@@ -117,18 +151,18 @@ def scalars(bench: Bench) -> None:
         groups = list(x.T[:, :, None].contiguous())
         few = 20 if m < 512 else 5 if m < 2048 else 2
         part, factor = triples[:few], relations / min(few, relations)
-        contestants: dict[str, tuple[Callable[[], object], float]] = {
+        cases: dict[str, tuple[Callable[[], object], float]] = {
             "moreso": (ours(x, triples), 1.0),
             "loop O(m^2), autograd": (partial(peers.loop, groups, part, peers.unbiased), factor),
         }
         if m <= 2048:
-            contestants["loop H K H, autograd"] = (partial(peers.loop, groups, part, peers.centred), factor)
-            contestants["hyppo, values"] = (partial(peers.hyppo, groups, part), factor)
-            contestants["pytorch-ignite, values"] = (partial(peers.ignite, groups, part), factor)
-            contestants["dcor, values of distance covariance"] = (partial(peers.distance, groups, part), factor)
+            cases["loop H K H, autograd"] = (partial(peers.loop, groups, part, peers.centred), factor)
+            cases["hyppo, values"] = (partial(peers.hyppo, groups, part), factor)
+            cases["pytorch-ignite, values"] = (partial(peers.ignite, groups, part), factor)
+            cases["dcor, values of distance covariance"] = (partial(peers.distance, groups, part), factor)
         if m == 512 and keops_compiles():
-            contestants["KeOps, value and gradient"] = (partial(peers.keops, groups, part), factor)
-        bench.interleave(f"m = {m}, {features} features, {relations} relations", contestants, 7 if m < 2048 else 3)
+            cases["KeOps, value and gradient"] = (partial(peers.keops, groups, part), factor)
+        bench.interleave(f"m = {m}, {features} features, {relations} relations", cases, 7 if m < 2048 else 3)
 
 
 def keops_compiles() -> bool:
@@ -177,6 +211,25 @@ def products(features: torch.Tensor, matrix: torch.Tensor) -> tuple[torch.Tensor
     return features @ features.T, matrix @ features
 
 
+class Shared:
+    """A regularizer whose standard errors are shared by some calls in a row, as in the training loop.
+
+    By default these are the ten that `moreso.guidance.Guidance` has, so that a step here costs what a step of a fit
+    costs.
+    """
+
+    def __init__(self, regularizer: Regularizer) -> None:
+        self.regularizer = regularizer
+        self.calls = 0
+        self.error: torch.Tensor | None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the penalty on samples."""
+        term = self.regularizer.measure(x, self.error if self.calls % REFRESH else None)
+        self.calls, self.error = self.calls + 1, term.standard_error
+        return term.value
+
+
 def own(bench: Bench) -> None:
     """Growth with rows, share of the matrix products, standard errors, and a training step."""
     for m in (512, 2048, 8192, 32768):
@@ -186,7 +239,9 @@ def own(bench: Bench) -> None:
         plus = torch.tensor([place[min(a, b), max(a, b)] for a, b, _ in triples])
         minus = torch.tensor([place[min(a, c), max(a, c)] for a, _, c in triples])
         found = Dependence(x, [], pairs)
-        size = sum(part.basis.rank * 50 for part in found.parts if isinstance(part, LowRank))
+        # All features share one low-rank basis, made for the widest of them.
+        width = float((x.amax(0) - x.amin(0)).max())
+        size = 50 * cosine_basis(width, tolerance=TOLERANCE, dtype=x.dtype, device=x.device).rank
         features, matrix = torch.randn(size, min(m, 2048)), torch.randn(size, size)
         bench.interleave(
             f"m = {m}, 50 features, 500 relations: parts",
@@ -202,21 +257,22 @@ def own(bench: Bench) -> None:
         torch.manual_seed(0)
         model = VAE(20, hidden=128)
         optimizer = torch.optim.Adam(model.parameters())
-        regularizers = {
-            "moreso": Regularizer(named(triples), [f"f{i}" for i in range(20)], data=x),
-            "regularized, margin in units of the gap": Regularizer(
-                named(triples), [f"f{i}" for i in range(20)], data=x, studentize=False, margin=0.02
+        knowledge, names = named(triples), [f"f{i}" for i in range(20)]
+        penalties = {
+            "moreso": Shared(Regularizer(knowledge, names, data=x)),
+            "regularized, margin in units of the gap": Shared(
+                Regularizer(knowledge, names, data=x, studentize=False, margin=0.02)
             ),
             "plain step": None,
         }
 
-        def step(regularizer: Regularizer | None, every: int = 1) -> None:
+        def step(penalty: Shared | None, every: int = 1) -> None:
             # As many steps as there are from one push of the penalty to the next.
             for index in range(every):
                 optimizer.zero_grad()
                 loss = model.loss(x)
-                if regularizer is not None and index == 0:
-                    loss = loss + 0.01 * regularizer(model.sample(256))
+                if penalty is not None and index == 0:
+                    loss = loss + 0.01 * penalty(model.sample(256))
                 loss.backward()
                 optimizer.step()
 
@@ -225,23 +281,24 @@ def own(bench: Bench) -> None:
             (model.loss(x) + 0.01 * model.sample(256).mean()).backward()
             optimizer.step()
 
-        contestants: dict[str, tuple[Callable[[], object], float]] = {
-            name: (partial(step, regularizer), 1.0) for name, regularizer in regularizers.items()
+        cases: dict[str, tuple[Callable[[], object], float]] = {
+            name: (partial(step, penalty), 1.0) for name, penalty in penalties.items()
         }
-        contestants["plain step that draws 256 samples with gradient"] = (drawing, 1.0)
-        contestants["regularized at every 5th step"] = (partial(step, regularizers["moreso"], 5), 1 / 5)
-        bench.interleave("a step of the VAE (hidden 128, batch 256), 50 relations, 256 samples", contestants)
+        cases["plain step that draws 256 samples with gradient"] = (drawing, 1.0)
+        cases["regularized at every 5th step"] = (partial(step, penalties["moreso"], 5), 1 / 5)
+        bench.interleave("a step of the VAE (hidden 128, batch 256), 50 relations, 256 samples", cases)
 
 
 def logic(bench: Bench) -> None:
     """Contradictions among 10,000 statements over 500 features."""
+    # Random statements of the second kind have a large strongly connected component; the name is that in the results.
     for kind, references in (("over all features", 500), ("about 12 features, much in one knot", 12)):
         chance = random.Random(0)
         triples: list[peers.Triple] = []
         while len(triples) < 10_000:
             triple = chance.randrange(references), chance.randrange(500), chance.randrange(500)
             triples += [triple] if len(set(triple)) == 3 else []
-        # Pairs are ranked by the sum of their numbers, and a statement that goes up is turned.
+        # Pairs are ranked by the sum of their numbers; where a statement goes up, its sides are swapped.
         ranked = [(a, min(b, c), max(b, c)) for a, b, c in triples]
         for order, statements in (("random", triples), ("acyclic", ranked)):
             knowledge = named(statements)
@@ -283,7 +340,7 @@ print(seconds, int(peak[1]) / 1e6)
 """
 
 
-def alone(bench: Bench, workload: str, contestant: str, script: str, rounds: int = 3) -> None:
+def alone(bench: Bench, workload: str, case: str, script: str, rounds: int = 3) -> None:
     """Measure a script in processes of its own, for its peak memory."""
     found = []
     for _ in range(rounds):
@@ -292,7 +349,7 @@ def alone(bench: Bench, workload: str, contestant: str, script: str, rounds: int
     seconds = sorted(each[0] for each in found)
     bench.add(
         workload,
-        contestant,
+        case,
         seconds=statistics.median(seconds),
         quartiles=[seconds[0], seconds[-1]],
         peak_gb=max(each[1] for each in found),
@@ -319,7 +376,46 @@ def fits(bench: Bench) -> None:
             )
 
 
-PARTS = {"scalars": scalars, "wide": wide, "own": own, "logic": logic, "audit": audit, "fits": fits}
+def start(bench: Bench) -> None:
+    """Processes that import moreso or run a command of it, beside one that imports PyTorch alone."""
+    baseline = "python -c 'import torch'"
+    commands = {
+        baseline: ["-c", "import torch"],
+        "python -c 'import moreso'": ["-c", "import moreso"],
+        "moreso --help": ["-m", "moreso", "--help"],
+        "moreso check knowledge.txt": ["-m", "moreso", "check", "knowledge.txt"],
+        "moreso audit patients.csv knowledge.txt": ["-m", "moreso", "audit", "patients.csv", "knowledge.txt"],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        patients().to_csv(Path(folder, "patients.csv"), index=False)
+        Path(folder, "knowledge.txt").write_text(knowledge_text(), encoding="utf-8")
+
+        def call(arguments: list[str]) -> None:
+            command = [sys.executable, *arguments]
+            subprocess.run(command, cwd=folder, env=one_thread, stdout=subprocess.DEVNULL, check=True)
+
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        cases: dict[str, tuple[Callable[[], object], float]] = {
+            name: (partial(call, arguments), 1.0) for name, arguments in commands.items()
+        }
+        bench.interleave("start of a process", cases, baseline=baseline, clock=time_of_children)
+
+
+def time_of_children() -> float:
+    """Return the processor time, that of the system included, of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+PARTS = {
+    "scalars": scalars,
+    "wide": wide,
+    "own": own,
+    "logic": logic,
+    "audit": audit,
+    "fits": fits,
+    "start": start,
+}
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """What adapters do to other libraries' models: `python -m experiments.adapters`, in the environment of test-adapters.
 
-150 rows to train on; each host is trained twice from the same seed, without and with the statements. Of both: the share
-of the statements that is broken in 2000 of the library's own samples (no positive gap, by the ruler of the training
-rows), and the AUC of a classifier that tells samples from other rows, both with the decimals of the table. Each run is
-a line of JSON in experiments/results/adapters.jsonl, and one that is there is not run again; hosts whose package is
-missing are skipped, so that environments can take turns.
+Each host is trained twice on 150 rows from the same seed, without and with the statements. Of both: the share of the
+statements that 2000 of the library's own samples break (no positive gap, on the scales of the training rows), and the
+AUC of a classifier that tells samples from other rows, both rounded to the decimals of the table. Each run is a line of
+JSON in experiments/results/adapters.jsonl, and is not repeated if its line is there. Hosts whose package is missing are
+skipped, so that environments can take turns.
 """
 
 import time

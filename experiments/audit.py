@@ -1,6 +1,6 @@
 """Which statements of experts hold in all rows of real tables? `python -m experiments.audit`, under a minute.
 
-Writes a line of JSON a set to experiments/results/audit.jsonl, and leaves the lines of sets whose package is missing.
+Writes one line of JSON per set to experiments/results/audit.jsonl; lines of sets whose package is missing stay.
 """
 
 import json
@@ -25,7 +25,9 @@ def measure(name: str) -> dict[str, Any]:
     findings = audit(data, sets.knowledge(name))
     found: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for finding in findings:
-        found["holds" if finding.verdict.holds else str(finding.verdict)].append(finding.relation)
+        found["holds" if finding.verdict.holds else str(finding.verdict)].append(
+            findings.knowledge.describe(finding.relation)
+        )
     return {
         "name": name,
         "n": len(data),

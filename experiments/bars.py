@@ -51,7 +51,7 @@ def of_likelihood(part: pd.DataFrame) -> list[Bar]:
     Args:
         part: its gains.
     """
-    own, turned, bars = part[part["arm"] == "default"], part[part["arm"] == "flipped"], []
+    own, swapped, bars = part[part["arm"] == "default"], part[part["arm"] == "flipped"], []
     if len(own):
         undecided = own.groupby("set")["undecided"].mean() >= OPEN
         won = (ends(own)["low"] > 0)[undecided]
@@ -59,7 +59,7 @@ def of_likelihood(part: pd.DataFrame) -> list[Bar]:
         bars.append(
             Bar("sets with undecided statements that gain", "two thirds", measured, len(own), won.mean() >= 2 / 3)
         )
-    for name, lines in (("sets that lose", own), ("sets that lose, half turned round", turned)):
+    for name, lines in (("sets that lose", own), ("sets that lose, half of the statements swapped", swapped)):
         if len(lines):
             lost = ends(lines)["high"] < 0
             bars.append(Bar(name, "none", f"{lost.sum()} of {len(lost)}", len(lines), not lost.any()))

@@ -6,9 +6,9 @@ model, seed and version) is not repeated, so that a stopped comparison goes on. 
 
 ctgan (BUSL-1.1) is no dependency: its two models are compared where a user has installed it, and else skipped.
 
-Tables: the columns that vary among the training rows, and the rows without holes, since CTGAN takes no others, at most
-`MOST_ROWS` of them at random. Columns of at most `CODES` different values are told to CTGAN and TVAE as discrete,
-which is the rule by which moreso itself takes columns for codes.
+Tables: the columns that vary among the training rows, and the rows without missing values, since CTGAN takes no
+others, at most `MOST_ROWS` of them at random. Columns of at most `CODES` different values are declared discrete for
+CTGAN and TVAE, the rule by which moreso itself recognises codes.
 
 Measures, both of rows as a model returns them:
 
@@ -74,7 +74,7 @@ class Split(NamedTuple):
 
 
 def split(data: pd.DataFrame, seed: int) -> Split:
-    """Return 80% and 20% of the rows without holes, in the columns that vary among the former."""
+    """Return 80% and 20% of the rows without missing values, in the columns that vary among the former."""
     whole = data.dropna().sample(frac=1, random_state=seed, ignore_index=True)[:MOST_ROWS]
     train, held_out = whole[: round(0.8 * len(whole))], whole[round(0.8 * len(whole)) :]
     varied = train.columns[train.nunique() > 1]
@@ -82,7 +82,7 @@ def split(data: pd.DataFrame, seed: int) -> Split:
 
 
 def discrete(train: pd.DataFrame) -> list[str]:
-    """Return the columns that CTGAN and TVAE are told to be discrete."""
+    """Return the columns that are declared discrete for CTGAN and TVAE."""
     return train.columns[train.nunique() <= CODES].tolist()
 
 
@@ -149,7 +149,7 @@ def yardstick(samples: pd.DataFrame, train: pd.DataFrame, rows: pd.DataFrame, se
 
 def own_likelihood(model: Synthesizer, train: pd.DataFrame, rows: pd.DataFrame) -> float | None:
     """Return the model's own mean log-likelihood in standard deviations of the training rows, None without a unit."""
-    if model.columns_.width != train.shape[1]:
+    if model.encoder_.width != train.shape[1]:
         return None
     return round(float(model.score_samples(rows).mean() + np.log(train.std(ddof=0)).sum()), 3)
 
@@ -223,7 +223,7 @@ def means(lines: Iterable[Line]) -> dict[str, dict[str, Line]]:
         found[name] = {}
         for model, by_seed in measured.items():
             kept = [by_seed[seed] for seed in seeds]
-            # Whether columns are bent or spiked depends on the rows, and so may whether there is a unit.
+            # Transforms and point masses depend on the rows, so a unit may exist for some seeds only.
             own = [line["log_likelihood"] for line in kept]
             found[name][model] = {
                 **{each: fmean(line[each] for line in kept) for each in ("auc", "yardstick", "seconds")},

@@ -1,7 +1,7 @@
 """What knowledge gains on few rows, beside other ways to regularize: `python -m experiments.gain [model ...]`.
 
 Each run fits one model on random rows of a table and scores held-out rows; arms of one set, model and seed share rows,
-splits and starting parameters, so that their differences are paired. A run is a line of JSON in
+splits and initial parameters, so that their differences are paired. A run is a line of JSON in
 experiments/results/gain.jsonl, and one that is there is not run again: stop and start as you like. `STAGES` are the
 questions, in their order; within one, sets and models are the inner loops, so that any part of it is a fair picture.
 The arms of one set, model and seed are one job, for they share the plain model.
@@ -12,35 +12,36 @@ without their many further columns the wide tables are still those of their fiel
 
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import click
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
+from torch import nn
 
 from experiments import runs, sets
-from experiments.rivals import Blocks, L2Penalised, gaussian, with_dropout
-from moreso import Knowledge, Relation, Synthesizer, Verdict, audit, training
+from experiments.rivals import Blocks, Drawing, L2Penalised, gaussian, with_dropout
+from moreso import Knowledge, Relation, Settings, Synthesizer, Verdict, audit
 from moreso.models import MODELS
-from moreso.synthesizer import knowing
 
 RESULTS = Path(__file__).parent / "results" / "gain.jsonl"
 ROWS, HELD_OUT, COLUMNS = 40, 500, 16
 LEAST = 40
 """Held-out rows; a table that leaves fewer is not measured at that number of training rows."""
-MIXED, ONE = 4, 1
-"""Models of a fit: the default at 40 rows, and one alone for side questions, in a quarter of the time."""
-SEEDS = {MIXED: range(30, 40), ONE: range(10, 20)}
-"""Those below, and the splits they stand for, were used to choose the default (docs/decisions/0010, 0012 and 0013); off
-those from 30 on nothing was read but the dropout that is tried (0014)."""
+ENSEMBLE, ONE = 4, 1
+"""Members of a fit: the default at 40 rows, and a single model for side questions, in a quarter of the time."""
+SEEDS = {ENSEMBLE: range(30, 40), ONE: range(10, 20)}
+"""Lower seeds, and the splits that they stand for, were used to choose the default (docs/decisions/0010, 0012, 0013).
+Seeds from 30 on had no part in any choice but the share of dropout that is tried (0014)."""
+HARM = 0.01
+"""Nats a row: `Synthesizer` keeps the plain model if validation rows lose more with knowledge (docs/decisions/0012)."""
 
 NAMES = ["factor", "vae", "flow", "gplvm"]
 RATIOS = [0.1, 1.0]
@@ -48,6 +49,25 @@ MARGINS = [1.0, 2.0]
 DRAWS = [64, 1024]
 L2 = [0.001, 0.01]
 DROPOUT = [0.1, 0.3]
+
+Build = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to fit a model.
+
+    Args:
+        knowledge: how the statements are changed, see `altered`; None fits without statements.
+        build: returns the model from the number of columns; by default the model itself is fitted.
+        settings: of the `Synthesizer`.
+        obeyed: whether the model with statements is kept even if they harm.
+    """
+
+    knowledge: str | None = None
+    build: Build | None = None
+    settings: Settings = field(default_factory=Settings)
+    obeyed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,20 +79,20 @@ class Stage:
         names: of the tables.
         rows: to train on.
         models: that can answer it.
-        folds: how many models of a kind are mixed.
+        members: how many models an ensemble has.
     """
 
     arms: tuple[str, ...]
     names: tuple[str, ...]
     rows: tuple[int, ...] = (ROWS,)
     models: tuple[str, ...] = ("factor", "vae", "flow")
-    folds: int = ONE
+    members: int = ONE
 
 
 WORLDS = (*sets.WORLDS, "solar")
 SMALL = ("concrete", "solar", "diabetes", "wine", "toy")
 STAGES = {
-    "claim": Stage(("default", "flipped"), tuple(sets.SETS), folds=MIXED),
+    "claim": Stage(("default", "flipped"), tuple(sets.SETS), members=ENSEMBLE),
     "worlds": Stage(("default", "flipped", "l2", "dropout", "gaussian", "dedicated"), (*WORLDS, *sets.OWN)),
     "curve": Stage(("default",), (*WORLDS, "holzinger", "bfi"), (20, ROWS, 80, 160, 320), ("factor", "vae")),
     "sensitivity": Stage(
@@ -80,10 +100,10 @@ STAGES = {
         (*WORLDS, "holzinger", "bfi", "diabetes"),
         models=("vae",),
     ),
-    "hindsight": Stage(("ratio",), tuple(sets.SETS), folds=MIXED),
-    "peers": Stage(("undropped", "l2", "dropout", "gaussian"), tuple(sets.SETS), folds=MIXED),
+    "hindsight": Stage(("ratio",), tuple(sets.SETS), members=ENSEMBLE),
+    "peers": Stage(("undropped", "l2", "dropout", "gaussian"), tuple(sets.SETS), members=ENSEMBLE),
     "gplvm": Stage(("default",), SMALL, models=("gplvm",)),
-    "rows": Stage((), tuple(sets.SETS), (2 * ROWS,), ("vae",), MIXED),
+    "rows": Stage((), tuple(sets.SETS), (2 * ROWS,), ("vae",), ENSEMBLE),
 }
 
 
@@ -95,47 +115,47 @@ BLOCKS: dict[str, list[tuple[str, ...]]] = {
 }
 
 
-def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the settings of a `Synthesizer` by the name of the arm; "gaussian" needs none."""
-    build = MODELS[model]
+def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, Arm]:
+    """Return the arms of a model and table by name; "gaussian" fits no model."""
+    build: Any = MODELS[model]
     blocks = [[i for i, column in enumerate(columns) if column.startswith(starts)] for starts in BLOCKS.get(name, [])]
-    l2: dict[str, dict[str, Any]] = {
-        f"l2 {weight:g}": {"model": lambda width, weight=weight: L2Penalised(build(width), weight)} for weight in L2
-    }
-    dropout: dict[str, dict[str, Any]] = {
-        f"dropout {share:g}": {"model": lambda width, share=share: with_dropout(build(width), share)}
-        for share in DROPOUT
-    }
+
+    def changed(change: Callable[..., nn.Module], **settings: float) -> Arm:
+        return Arm(build=lambda width: change(build(width), **settings))
+
+    l2 = {f"l2 {weight:g}": changed(L2Penalised, weight=weight) for weight in L2}
+    dropout = {f"dropout {share:g}": changed(with_dropout, share=share) for share in DROPOUT}
+    draws = {f"draws {n}": replace(changed(Drawing, draws=n), knowledge="stated") for n in DRAWS}
     return {
-        "plain": {},
-        **({"undropped": {"dropout": 0.0}} if model == "vae" else {}),
-        "gaussian": {},
-        "default": {"knowledge": "stated"},
-        "flipped": {"knowledge": "flipped"},
-        "turned one": {"knowledge": "turned one"},
-        "half": {"knowledge": "half"},
-        **{f"margin {m:g}": {"knowledge": "stated", "margin": m} for m in MARGINS},
-        **{f"draws {draws}": {"knowledge": "stated"} for draws in DRAWS},
-        **({"dedicated": {"model": lambda width: Blocks(build, blocks)}} if blocks else {}),
+        "plain": Arm(),
+        **({"undropped": Arm(settings=Settings(dropout=0.0))} if model == "vae" else {}),
+        "gaussian": Arm(),
+        "default": Arm("stated"),
+        "flipped": Arm("flipped"),
+        "turned one": Arm("turned one"),
+        "half": Arm("half"),
+        **{f"margin {margin:g}": Arm("stated", settings=Settings(margin=margin)) for margin in MARGINS},
+        **draws,
+        **({"dedicated": Arm(build=lambda width: Blocks(build, blocks))} if blocks else {}),
         **l2,
         **({} if model == "factor" else dropout),
-        **{f"ratio {ratio:g}": {"knowledge": "stated", "ratio": ratio} for ratio in RATIOS},
+        **{f"ratio {ratio:g}": Arm("stated", settings=Settings(ratio=ratio), obeyed=True) for ratio in RATIOS},
     }
 
 
 def altered(knowledge: Knowledge, how: str, random: np.random.Generator) -> Knowledge:
-    """Return the statements as an arm uses them: as stated, some turned round, or half of them.
+    """Return the statements as an arm uses them: as stated, some with the sides swapped, or half of them.
 
-    Which are turned is drawn anew until no two contradict each other.
+    Which are swapped is drawn again until no two contradict each other.
     """
     if how == "half":
         kept = sorted(random.permutation(len(knowledge))[: (len(knowledge) + 1) // 2])
         return Knowledge(tuple(relation for i, relation in enumerate(knowledge) if i in kept))
     count = {"stated": 0, "turned one": 1, "flipped": len(knowledge) // 2}[how]
     while True:
-        turned = set(random.permutation(len(knowledge))[:count].tolist())
+        swapped = set(random.permutation(len(knowledge))[:count].tolist())
         found = Knowledge(
-            tuple(Relation(r.ref, r.minus, r.plus) if i in turned else r for i, r in enumerate(knowledge))
+            tuple(Relation(r.ref, r.minus, r.plus) if i in swapped else r for i, r in enumerate(knowledge))
         )
         if not found.contradictions():
             return found
@@ -153,9 +173,10 @@ def prepared(name: str, seed: int, rows: int = ROWS) -> tuple[pd.DataFrame, pd.D
 
 
 @lru_cache(maxsize=1)
-def plain(name: str, model: str, seed: int, rows: int, folds: int) -> Synthesizer:
-    """Return the model without knowledge, which several arms are compared with."""
-    return Synthesizer(model, folds=folds, random_state=seed).fit(prepared(name, seed, rows)[0])
+def plain(name: str, model: str, seed: int, rows: int, members: int) -> Synthesizer:
+    """Return the model without knowledge, with which several arms are compared."""
+    settings = Settings(members=members)
+    return Synthesizer(model, random_state=seed, settings=settings).fit(prepared(name, seed, rows)[0])
 
 
 def error(train: pd.DataFrame, rows: pd.DataFrame, target: str) -> float:
@@ -165,59 +186,72 @@ def error(train: pd.DataFrame, rows: pd.DataFrame, target: str) -> float:
     return float((missed**2).mean() ** 0.5 / rows[target].std(ddof=0))
 
 
-def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, folds: int = MIXED) -> dict[str, Any] | None:
-    """Fit one arm, and return what is worth keeping of it; nothing where the table leaves too few rows to score.
+def harmed(before: np.ndarray, after: np.ndarray) -> bool:
+    """Return whether validation rows are less likely with knowledge, by more than `HARM` on average.
 
-    Dropout is as the plain model has chosen it, and whether the model with knowledge gives way to the plain one is
-    decided, as `Synthesizer.fit` does; but fixed ratios, which are for hindsight, never give way. What it was before
-    giving way is kept as "obeyed", and what decided as the mean "change" of the rows that the models have not seen.
-    Seconds are without those of that choice, but for the plain model's own.
+    This is the rule of `Synthesizer.fit`, restated so that several arms share one plain model.
+
+    Args:
+        before: log-likelihood of each row without knowledge.
+        after: and with it.
+    """
+    return not after.mean() >= before.mean() - HARM
+
+
+def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, members: int = ENSEMBLE) -> dict[str, Any] | None:
+    """Fit one arm, and return what is worth keeping of it; None if the table leaves too few rows to score.
+
+    As in `Synthesizer.fit`, the plain model chooses the dropout, and replaces the model with knowledge if the
+    statements harm; fixed ratios, which are for hindsight, are always kept. "obeyed" is the log-likelihood of the model
+    with knowledge, kept or not, and "change" the mean over validation rows by which the rule decides. Seconds do not
+    include the plain model's, except in its own line.
     """
     train, test, knowledge = prepared(name, seed, rows)
     if len(test) < LEAST:
         return None
-    settings: dict[str, Any] = {"model": model, **arms(model, name, list(map(str, train)))[arm]}
-    if "knowledge" in settings:
-        settings["knowledge"] = altered(knowledge, settings["knowledge"], np.random.default_rng(seed))
-    undecided = [finding.verdict is Verdict.UNDECIDED for finding in audit(train, settings.get("knowledge", knowledge))]
+    chosen = arms(model, name, list(map(str, train)))[arm]
+    stated = None
+    if chosen.knowledge is not None:
+        stated = altered(knowledge, chosen.knowledge, np.random.default_rng(seed))
+    findings = audit(train, knowledge if stated is None else stated)
     line: dict[str, Any] = {
         "set": name,
         "model": model,
         "seed": seed,
         "arm": arm,
         "rows": len(train),
-        "folds": folds,
+        "folds": members,
         "columns": train.shape[1],
         "held_out_rows": len(test),
-        "statements": len(undecided),
-        "undecided": sum(undecided),
+        "statements": len(findings),
+        "undecided": findings.count(Verdict.UNDECIDED),
         "version": version("moreso"),
     }
     if arm == "gaussian":
         return line | {"log_likelihood": round(float(gaussian(train, test).mean()), 5)}
-    kind, _, number = arm.partition(" ")
-    draws: dict[str, Any] = {"draws": int(number)} if kind == "draws" else {}
-    with warnings.catch_warnings(), patch.object(training, "fit", partial(training.fit, **draws)):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.process_time()
         if arm == "plain":
-            fitted = plain(name, model, seed, rows, folds)
+            fitted = plain(name, model, seed, rows, members)
         else:
-            if "knowledge" in settings:
-                settings["dropout"] = plain(name, model, seed, rows, folds).dropout_
+            settings = replace(chosen.settings, members=members)
+            if stated is not None:
+                settings = replace(settings, dropout=plain(name, model, seed, rows, members).dropout_)
                 start = time.process_time()
-            fitted = Synthesizer(**settings, folds=folds, compare=False, random_state=seed).fit(train)
+            made = Synthesizer(chosen.build or model, stated, compare=False, random_state=seed, settings=settings)
+            fitted = made.fit(train)
         seconds, left_out, fell_back = time.process_time() - start, len(fitted.left_out_), False
         judged: dict[str, float] = {}
-        if "knowledge" in settings and "ratio" not in settings:
-            other = plain(name, model, seed, rows, folds)
+        if stated is not None and not chosen.obeyed:
+            other = plain(name, model, seed, rows, members)
             before, after = other.score_unseen(train), fitted.score_unseen(train)
             judged = {
                 "obeyed": round(float(fitted.score_samples(test).mean()), 5),
                 "change": round(float((after - before).mean()), 5),
                 "change_error": round(float((after - before).std(ddof=1) / len(after) ** 0.5), 5),
             }
-            if fell_back := knowing.harmed(before, after):
+            if fell_back := harmed(before, after):
                 fitted = other
     samples = fitted.sample(1000, random_state=seed)
     target = sets.target(name)
@@ -242,21 +276,21 @@ def lacking(models: Sequence[str], seeds: int | None, stages: Sequence[str]) -> 
     there = sets.there(dict.fromkeys(name for stage in stages for name in STAGES[stage].names))
     jobs: list[tuple[Any, ...]] = []
     for stage in (STAGES[each] for each in stages):
-        for seed, rows, name, model in product(SEEDS[stage.folds][:seeds], stage.rows, stage.names, models):
+        for seed, rows, name, model in product(SEEDS[stage.members][:seeds], stage.rows, stage.names, models):
             if name not in there or model not in stage.models:
                 continue
             asked = [arm for arm in arms(model, name, ()) if arm.split(" ")[0] in ("plain", *stage.arms)]
-            left = [arm for arm in asked if (name, model, seed, arm, rows, stage.folds) not in finished]
-            finished |= {(name, model, seed, arm, rows, stage.folds) for arm in left}
+            left = [arm for arm in asked if (name, model, seed, arm, rows, stage.members) not in finished]
+            finished |= {(name, model, seed, arm, rows, stage.members) for arm in left}
             if left:
-                jobs.append((name, model, seed, left, rows, stage.folds))
+                jobs.append((name, model, seed, left, rows, stage.members))
     return jobs
 
 
-def complete(name: str, model: str, seed: int, lacking: Sequence[str], rows: int, folds: int) -> None:
+def complete(name: str, model: str, seed: int, lacking: Sequence[str], rows: int, members: int) -> None:
     """Run some arms of one set, model and seed, and write their lines."""
     for arm in lacking:
-        if line := run(name, model, seed, arm, rows, folds):
+        if line := run(name, model, seed, arm, rows, members):
             runs.write(RESULTS, line)
 
 

@@ -1,7 +1,7 @@
-"""Models of other libraries, each trained as its own tutorial does, without knowledge or with it by one line.
+"""Models of other libraries, each trained as in its own tutorial, without knowledge or with it by one line.
 
 A host is a function of training rows, statements or None, and a seed; it returns what samples a table, and how many
-steps it took. Which package it needs, and the table that it is trained on, stand in `HOSTS`.
+steps it took. `HOSTS` names the package that it needs and the table that it is trained on.
 """
 
 import logging
@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from moreso import Knowledge, adapters
-from moreso.adapters.push import forked
+from moreso import Knowledge, Regularizer, adapters
+from moreso.guidance import Penalty, Term, forked
 
 Sampler = Callable[[int], pd.DataFrame]
 Fit = Callable[[pd.DataFrame, Knowledge | None, int], tuple[Sampler, int]]
 
 BATCH, EPOCHS = 50, 300
+MARGIN = 1.0
+"""Standard errors: the margin that the published table was measured with. The default of moreso is 4."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Units:
         drawn = pd.DataFrame(x.detach().double().numpy(), columns=self.train.columns)
         return drawn * self.train.std(ddof=0) + self.train.mean()
 
-    def settings(self) -> dict[str, Any]:
-        """Return what an adapter is told of the rows."""
-        return {"features": list(map(str, self.train)), "data": self.rows}
+    def penalty(self, knowledge: Knowledge | None) -> Regularizer | None:
+        """Return the loss term on standardised samples, if there is knowledge."""
+        return None if knowledge is None else penalty(knowledge, self.train, self.rows)
 
     def sampler(self, sample: Callable[[int], Tensor], seed: int) -> Sampler:
         """Return what samples a table, with random numbers of its own."""
@@ -61,9 +63,40 @@ class Units:
         return drawn
 
 
-def within(attach: Callable[..., Any], knowledge: Knowledge | None, *model: Any, **settings: Any) -> Any:
-    """Return the block around a training: that of an adapter, or none without knowledge."""
-    return nullcontext() if knowledge is None else attach(*model, knowledge, **settings)
+def penalty(knowledge: Knowledge, train: pd.DataFrame, rows: Tensor) -> Regularizer:
+    """Return the loss term on samples in the form of rows, which have the columns of the table."""
+    return Regularizer(knowledge, list(map(str, train)), data=rows, margin=MARGIN)
+
+
+def within(attach: Callable[..., Any], pushed: Penalty | None, *model: Any, **settings: Any) -> Any:
+    """Return the block around a training: that of an adapter, or none without a penalty."""
+    return nullcontext() if pushed is None else attach(*model, pushed, **settings)
+
+
+class Late:
+    """The loss term on draws of CTGAN and TVAE, made at the first of them: they learn their columns within the fit.
+
+    Args:
+        table: `adapters.ctgan.Table` or `adapters.sdv.Synthesizer` of the model.
+        knowledge: statements about columns of the table.
+        data: rows that fix the kernels' bandwidths; by default the library's mixtures do.
+    """
+
+    def __init__(self, table: Any, knowledge: Knowledge, data: pd.DataFrame | None = None) -> None:
+        self.table, self.knowledge, self.data = table, knowledge, data
+        self._made: Regularizer | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the penalty on draws."""
+        return self.measure(x).value
+
+    def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
+        """Return what the regularizer measures."""
+        if self._made is None:
+            made: Regularizer = self.table.regularizer(self.knowledge, self.data)
+            made.margin = MARGIN
+            self._made = made
+        return self._made.measure(x, standard_error)
 
 
 def tabular(name: str) -> Fit:
@@ -72,7 +105,8 @@ def tabular(name: str) -> Fit:
     def fit(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[Sampler, int]:
         model = getattr(import_module("ctgan"), name)(enable_gpu=False)
         model.set_random_state(seed)
-        with within(adapters.ctgan.attach, knowledge, model, data=train):
+        late = None if knowledge is None else Late(adapters.ctgan.Table(model), knowledge, train)
+        with within(adapters.ctgan.attach, late, model):
             model.fit(train)
         return model.sample, 300
 
@@ -85,7 +119,8 @@ def sdv(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[Sa
     metadata = import_module("sdv.metadata").Metadata.load_from_dict({"tables": {"rows": {"columns": columns}}})
     with forked(seed):
         model = import_module("sdv.single_table").TVAESynthesizer(metadata, enable_gpu=False)
-        with within(adapters.sdv.attach, knowledge, model):
+        late = None if knowledge is None else Late(adapters.sdv.Synthesizer(model), knowledge)
+        with within(adapters.sdv.attach, late, model):
             model.fit({"rows": train.reset_index(drop=True)})
 
     def sample(n: int) -> pd.DataFrame:
@@ -101,7 +136,7 @@ def flow(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[S
     units = Units(train)
     with forked(seed):
         made = import_module("zuko").flows.NSF(train.shape[1], transforms=2, hidden_features=(64, 64))
-        with within(adapters.distributions.attach, knowledge, made, every=5, **units.settings()):
+        with within(adapters.distributions.attach, units.penalty(knowledge), made, every=5):
             steps = descend(made, lambda x: -made().log_prob(x).mean(), units.rows, max(1, EPOCHS // 5))
     return units.sampler(lambda n: made().sample((n,)), seed), steps
 
@@ -128,9 +163,8 @@ def lightning(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tu
     with forked(seed):
         module = Module()
         callbacks = []
-        if knowledge is not None:
-            callback = adapters.lightning.Callback
-            callbacks = [callback(knowledge, lambda host, n: host.vae.sample(n), **units.settings())]
+        if (pushed := units.penalty(knowledge)) is not None:
+            callbacks = [adapters.lightning.Callback(pushed, lambda host, n: host.vae.sample(n))]
         trainer = pl.Trainer(
             max_epochs=EPOCHS, accelerator="cpu", devices=1, callbacks=callbacks, **dict.fromkeys(quiet, False)
         )
@@ -165,7 +199,7 @@ def pyro(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[S
         encoder, decoder = network(train.shape[1], 2 * k), network(k, train.shape[1])
         svi = infer.SVI(model, guide, library.optim.Adam({"lr": 1e-3}), infer.Trace_ELBO())
         batches: DataLoader[Tensor] = DataLoader(units.rows, batch_size=BATCH, shuffle=True)  # type: ignore[arg-type]
-        with within(adapters.pyro.attach, knowledge, svi, "x", **units.settings()):
+        with within(adapters.pyro.attach, units.penalty(knowledge), svi, "x"):
             for _ in range(EPOCHS):
                 for batch in batches:
                     svi.step(batch)
@@ -198,7 +232,7 @@ def gpytorch(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tup
         model, likelihood = Model(), library.likelihoods.GaussianLikelihood(batch_shape=batch)
         objective = library.mlls.VariationalELBO(likelihood, model, num_data=n)
         optimizer = torch.optim.Adam([*model.parameters(), *likelihood.parameters()], lr=0.02)
-        with within(adapters.gpytorch.attach, knowledge, model, likelihood, **units.settings()):
+        with within(adapters.gpytorch.attach, units.penalty(knowledge), model, likelihood):
             for _ in range(steps):
                 optimizer.zero_grad()
                 (-objective(model(model.sample_latent_variable()), units.rows.T).sum()).backward()
@@ -216,7 +250,7 @@ def pythae(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple
         pace = {"learning_rate": 1e-3, "per_device_train_batch_size": BATCH, "num_epochs": EPOCHS}
         config = trainers.BaseTrainerConfig(output_dir=folder, no_cuda=True, seed=seed, **pace)
         pipeline = import_module("pythae.pipelines").TrainingPipeline(model, config)
-        with within(adapters.pythae.attach, knowledge, model, **units.settings()):
+        with within(adapters.pythae.attach, units.penalty(knowledge), model):
             pipeline(train_data=units.rows)
         best = models.AutoModel.load_from_folder(f"{pipeline.trainer.training_dir}/final_model")
     logging.disable(logging.NOTSET)
@@ -248,7 +282,7 @@ def diffusers(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tu
 
     with forked(seed):
         net = nn.Sequential(nn.Linear(d + 1, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, d))
-        with within(adapters.attach, knowledge, net, lambda n: run(few, n, 5), **units.settings()):
+        with within(adapters.attach, units.penalty(knowledge), net, lambda n: run(few, n, 5)):
             steps = descend(net, loss, units.rows, EPOCHS)
     return units.sampler(lambda n: run(noising, n, 100), seed), steps
 
@@ -275,8 +309,7 @@ def scvi(train: pd.DataFrame, knowledge: Knowledge | None, seed: int) -> tuple[S
         model = library.model.SCVI(cells, n_latent=10)
         callbacks = []
         if knowledge is not None:
-            settings = {"features": list(map(str, train)), "data": torch.log1p(counts)}
-            callbacks = [adapters.lightning.Callback(knowledge, draw, **settings)]
+            callbacks = [adapters.lightning.Callback(penalty(knowledge, train, torch.log1p(counts)), draw)]
         quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
         model.train(max_epochs=EPOCHS, train_size=1.0, batch_size=BATCH, callbacks=callbacks, **quiet)
 

@@ -44,24 +44,61 @@ class Blocks(nn.Module):
         return torch.stack([getattr(model, name)(x[:, block]) for model, block in parts]).sum(0)
 
 
-class L2Penalised(nn.Module):
-    """A model whose loss adds `weight` times the sum of its squared parameters while it trains."""
+class Wrapped(nn.Module):
+    """A model with a density, unchanged; subclasses change one method."""
 
-    def __init__(self, model: Any, weight: float) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model, self.weight = model, weight
-        self.sample, self.log_prob = model.sample, model.log_prob
+        self.model = model
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the model's loss."""
+        loss: Tensor = self.model.loss(x)
+        return loss
+
+    def sample(self, n: int) -> Tensor:
+        """Return the model's samples."""
+        sample: Tensor = self.model.sample(n)
+        return sample
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the model's log-density."""
+        log_prob: Tensor = self.model.log_prob(x)
+        return log_prob
 
     def noise_parameters(self) -> list[nn.Parameter]:
         """Return those of the model."""
         return self.model.noise_parameters() if isinstance(self.model, HasNoise) else []
 
+
+class L2Penalised(Wrapped):
+    """A model whose loss adds `weight` times the sum of its squared parameters while it trains."""
+
+    def __init__(self, model: Any, weight: float) -> None:
+        super().__init__(model)
+        self.weight = weight
+
     def loss(self, x: Tensor) -> Tensor:
         """Return the loss, penalised in training mode."""
-        loss: Tensor = self.model.loss(x)
+        loss = super().loss(x)
         if self.training:
             loss = loss + self.weight * sum(parameter.square().sum() for parameter in self.model.parameters())
         return loss
+
+
+class Drawing(Wrapped):
+    """A model that draws `draws` samples in training mode, however many the penalty asks for.
+
+    It is trained as by `Guidance(draws=draws)`, which a `Synthesizer` has no setting for.
+    """
+
+    def __init__(self, model: Any, draws: int) -> None:
+        super().__init__(model)
+        self.draws = draws
+
+    def sample(self, n: int) -> Tensor:
+        """Return n samples, or in training mode as many as were chosen."""
+        return super().sample(self.draws if self.training else n)
 
 
 def with_dropout(model: nn.Module, share: float) -> nn.Module:

@@ -19,7 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from experiments import worlds
 from moreso import Knowledge
-from moreso.demo import knowledge_text, patients
+from moreso.cli import knowledge_text, patients
 
 KNOWLEDGE = Path(__file__).parent / "knowledge"
 

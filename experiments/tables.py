@@ -7,27 +7,27 @@ import pandas as pd
 from scipy.stats import t as student
 
 from experiments import compare, gain, sets
-from experiments.gain import DRAWS, MARGINS, MIXED, NAMES, ONE, RATIOS, ROWS, STAGES
-from moreso.training import AUTO_RATIO
-from moreso.worth import extra_rows
+from experiments.gain import DRAWS, ENSEMBLE, MARGINS, NAMES, ONE, RATIOS, ROWS, STAGES
+from moreso.evaluation import extra_rows
+from moreso.guidance import AUTO_RATIO
 
 MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "undropped", "gaussian")
 OVER = ("l2", "dropout", "gaussian")
 KEYS = ["set", "model", "seed", "rows", "folds"]
-"""What arms have in common that are compared."""
+"""What arms that are compared have in common; "folds" is the number of members of the ensemble."""
 
 
 def gains() -> pd.DataFrame:
-    """Return the gain of every arm over the plain model, a row a set, model, seed, arm and numbers of rows and folds.
+    """Return the gain of every arm over the plain model, one row for each of `KEYS` and arm.
 
-    "l2" and "dropout" are the strength that is better on the rows that decide when to stop, seed by seed.
+    "l2" and "dropout" have the strength that is better on validation rows, seed by seed.
     """
     lines = _lines()
     plain = lines[lines["arm"] == "plain"].set_index(KEYS)[
         ["log_likelihood", "held_in_samples", "error", "error_of_rows"]
     ]
     lines = lines[lines["arm"] != "plain"].join(plain.add_suffix("_plain"), KEYS)
-    # A fit that falls back is the plain model to the bit; on another machine both came out a little apart.
+    # A fit that falls back is the plain model to the bit; on another machine the two may differ by rounding.
     lines["gain"] = (lines["log_likelihood"] - lines["log_likelihood_plain"]) * lines["fell_back"].ne(True)
     lines["kind"] = lines["arm"].str.split(" ").str[0]
     tuned = lines[lines["kind"].isin(["l2", "dropout"])].sort_values("validation").groupby([*KEYS, "kind"]).tail(1)
@@ -61,11 +61,11 @@ def cell(values: "pd.Series[float]") -> str:
 def table(
     names: Iterable[str] = tuple(sets.SETS),
     shown: Sequence[str] = MAIN,
-    folds: int = MIXED,
+    members: int = ENSEMBLE,
     models: Sequence[str] = NAMES,
 ) -> str:
     """Return gains at 40 rows, a set and model, as a Markdown table."""
-    found, plain = at(gains(), names, folds), plains(folds)
+    found, plain = at(gains(), names, members), plains(members)
     found = found[found["model"].isin(models)]
     head = ["model", "set", "seeds that gain", "statements", "undecided", "held in samples", *shown, "in rows"]
     rows = [head]
@@ -83,9 +83,9 @@ def table(
     return compare.markdown(rows)
 
 
-def at(found: pd.DataFrame, names: Iterable[str], folds: int = MIXED) -> pd.DataFrame:
+def at(found: pd.DataFrame, names: Iterable[str], members: int = ENSEMBLE) -> pd.DataFrame:
     """Return the gains of some sets at 40 rows."""
-    return found[found["set"].isin(list(names)) & (found["rows"] == ROWS) & (found["folds"] == folds)]
+    return found[found["set"].isin(list(names)) & (found["rows"] == ROWS) & (found["folds"] == members)]
 
 
 def summary(shown: Sequence[str] = MAIN) -> str:
@@ -122,27 +122,27 @@ def curve() -> str:
     return compare.markdown(rows)
 
 
-def plains(folds: int) -> dict[tuple[str, str], tuple[float, float]]:
+def plains(members: int) -> dict[tuple[str, str], tuple[float, float]]:
     """Return the plain model's mean log-likelihoods at 40 and 80 rows, over the seeds that both have, by model and set.
 
     Args:
-        folds: how many models are mixed.
+        members: of the ensemble.
     """
     lines = _lines()
-    lines = lines[(lines["arm"] == "plain") & (lines["folds"] == folds)]
+    lines = lines[(lines["arm"] == "plain") & (lines["folds"] == members)]
     wide = lines.pivot_table(index=["model", "set", "seed"], columns="rows", values="log_likelihood")
     means = wide.reindex(columns=[ROWS, 2 * ROWS]).dropna().groupby(["model", "set"]).mean()
     return {(str(model), str(name)): (few, many) for (model, name), few, many in means.itertuples()}
 
 
 def in_rows(gain: float, plain: tuple[float, float] | None) -> str:
-    """Return how many more rows would have raised the plain model as much as knowledge does at 40, as text.
+    """Return how many more than 40 rows would have raised the plain model as much as knowledge does, as text.
 
-    Between 40 and 80 rows a - b / n is put through the plain model's means.
+    The plain model's learning curve is a - b / n through its means at 40 and 80 rows.
 
     Args:
         gain: of knowledge, in nats a row.
-        plain: the means at 40 and 80 rows, where there are any.
+        plain: the means at 40 and 80 rows, or None.
     """
     if plain is None or np.isnan(gain):
         return "-"
@@ -165,10 +165,10 @@ def hindsight() -> str:
 
 
 def ratios(part: pd.DataFrame) -> tuple[pd.DataFrame, "pd.Series[float]"]:
-    """Return mean gains of the default and of ratios that are obeyed, a row a set, with its seeds, and the best.
+    """Return mean gains of the default and of fixed ratios without fallback, a row a set, with its seeds, and the best.
 
-    The best of a set, which may be none, is chosen by the mean gain on held-out rows, which no user has. Means are over
-    the seeds that all have.
+    The best ratio of a set, or none, is chosen by the mean gain on held-out rows, which no user has. Means are over the
+    seeds that all have.
 
     Args:
         part: gains of one model.
@@ -181,13 +181,13 @@ def ratios(part: pd.DataFrame) -> tuple[pd.DataFrame, "pd.Series[float]"]:
 
 
 def paired(part: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Return the gains of the arms that are shown, a column each, where all of them were run: a row a set and seed."""
+    """Return the gains of the arms that are shown, a column each, for every set and seed that has all of them."""
     wide = part[part["arm"].isin(shown)].pivot_table(index=["set", "seed"], columns="arm", values="gain", sort=False)
     return wide.reindex(columns=list(shown)).dropna()
 
 
 def peers() -> str:
-    """Return the default's gain beside that of its peers, over the seeds that all have, and of what it is better."""
+    """Return the default's gain beside that of its peers, and the differences, over the seeds that all have."""
     found = at(gains(), sets.SETS)
     rows = [["model", "set", "seeds", *PEERS, *(f"over {arm}" for arm in OVER)]]
     for model, part in found.groupby("model", sort=False):

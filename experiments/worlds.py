@@ -84,10 +84,10 @@ def _plant() -> pd.DataFrame:
     heat, exchange, coolant_exchange = 80.0, 0.8, 0.6
 
     def parts(t: float, y: np.ndarray) -> dict[str, np.ndarray]:
-        conc, temp, _, fault, back_temp = y.reshape(5, ROWS)
+        conc, temp, _, problem, back_temp = y.reshape(5, ROWS)
         now = at(t)
         # Proportional and integral control of the reactor's temperature by the flow of the coolant.
-        flow = np.clip(35 + 2 * (temp - 350) + 0.05 * fault, 2, 150)
+        flow = np.clip(35 + 2 * (temp - 350) + 0.05 * problem, 2, 150)
         back = conc * now["efficiency"] * 1.5  # the separator returns what has not reacted
         total = now["feed_flow"] + recycled
         return now | {

@@ -1,6 +1,5 @@
 """A training in two processes, by a file of its own, so that each starts quickly."""
 
-import random
 from datetime import timedelta
 from functools import partial
 
@@ -8,7 +7,7 @@ import torch
 from torch import distributed, nn
 
 from moreso.adapters import attach
-from moreso.adapters.push import forked
+from moreso.guidance import forked
 
 STEPS = 3
 
@@ -31,43 +30,49 @@ def penalty(x: torch.Tensor) -> torch.Tensor:
     return x[:, :2].T.cov()[0, 1].square()
 
 
-def draw(module: nn.Module, n: int) -> torch.Tensor:
-    """Return samples of this process's own random numbers."""
+def draw(module: nn.Module, n: int, seeds: list[int] | None = None) -> torch.Tensor:
+    """Return samples of this process's own random numbers, and note their seed."""
+    if seeds is not None:
+        seeds.append(torch.initial_seed())
     return module(torch.randn(n, 3))
 
 
 def train(rank: int, file: str, port: int) -> None:
-    """Train under DistributedDataParallel with either weight, and save parameters and penalties of this process."""
+    """Train under DistributedDataParallel with either weight, and save parameters and seeds of draws."""
     torch.set_num_threads(1)
     place = f"tcp://127.0.0.1:{port}"
-    # A fault ends in an error, not in waiting for the other process.
+    # A problem ends in an error, not in waiting for the other process.
     distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2, timeout=timedelta(seconds=60))
     weights: tuple[float | str, ...] = (1.0, "auto")
     for weight in weights:
         module = host()
         whole = nn.parallel.DistributedDataParallel(module)
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-        with attach(module, partial(draw, module), penalty, weight=weight, draws=50) as push:
+        seeds: list[int] = []
+        with attach(module, partial(draw, module, seeds=seeds), penalty, weight=weight, draws=50):
             for _ in range(STEPS):
                 optimizer.zero_grad()
                 loss(whole, rank).backward()
                 optimizer.step()
         moved = nn.utils.parameters_to_vector(module.parameters()).detach()
-        torch.save((moved, [pushed.penalty for pushed in push.history]), f"{file}.{weight}.{rank}")
+        torch.save((moved, seeds), f"{file}.{weight}.{rank}")
     distributed.barrier()
     distributed.destroy_process_group()
 
 
-def alone() -> torch.Tensor:
-    """Return where weight 1 must lead: one process that takes the mean over both."""
-    module, seeds = host(), random.Random(0)
+def alone(*seeds: list[int]) -> torch.Tensor:
+    """Return where weight 1 must lead: one process that takes the mean over all.
+
+    Args:
+        seeds: of the draws of each process.
+    """
+    module = host()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    for _ in range(STEPS):
-        seed = seeds.getrandbits(62)
+    for step in range(STEPS):
         optimizer.zero_grad()
-        for rank in (0, 1):
-            with forked(seed + rank):
+        for rank, own in enumerate(seeds):
+            with forked(own[step]):
                 total = loss(module, rank) + penalty(draw(module, 50))
-            (total / 2).backward()
+            (total / len(seeds)).backward()
         optimizer.step()
     return nn.utils.parameters_to_vector(module.parameters()).detach()

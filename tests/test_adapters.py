@@ -1,5 +1,6 @@
 """Laws of the adapters: an attached model takes the steps of an explicit sum, and nothing else is touched."""
 
+import math
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -15,8 +16,7 @@ from torch import nn
 from moreso import Knowledge, Regularizer
 from moreso.adapters import Push, attach, check_adapter
 from moreso.adapters.checking import same_law
-from moreso.adapters.push import forked, penalty_of
-from moreso.training import AUTO_RATIO
+from moreso.guidance import AUTO_RATIO, Guidance, Term, forked
 
 NAMES = ["a", "b", "c"]
 FALSE = Knowledge.parse("a: c > b")
@@ -489,11 +489,129 @@ def test_the_energy_test_keeps_its_level_and_sees_a_shift() -> None:
     assert np.mean(np.array(found[1]) <= 0.1) > 0.9
 
 
-def test_statements_are_pushed_no_further_than_stated() -> None:
-    """A loop without early stopping would not notice: one standard error is enough, where the trainer asks for four."""
+def all_of(samples: torch.Tensor, n: int) -> torch.Tensor:
+    return 1 * samples
+
+
+def test_statements_are_pushed_to_the_margin_of_the_regularizer() -> None:
+    """By default as far as everywhere else; to one standard error if a regularizer asks for one."""
     x = torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
     x[:, 1] += 0.7 * x[:, 0]
-    regularizer = Regularizer(Knowledge.parse("a: b > c"), NAMES, data=x)
-    assert 1.5 < regularizer.gaps(x).statistic.item() < 3.5
-    assert regularizer(x) > 0
-    assert penalty_of(Knowledge.parse("a: b > c"), NAMES, x)(x) == 0
+    knowledge = Knowledge.parse("a: b > c")
+    default, soft = Regularizer(knowledge, NAMES, data=x), Regularizer(knowledge, NAMES, data=x, margin=1.0)
+    assert 1.5 < default.gaps(x).statistic.item() < 3.5
+    cases: list[tuple[Any, dict[str, Any], Regularizer]] = [
+        (knowledge, {"features": NAMES, "data": x}, default),
+        (default, {}, default),
+        (soft, {}, soft),
+    ]
+    for given, settings, expected in cases:
+        samples = nn.Parameter(x.clone())
+        optimizer = torch.optim.SGD([samples], lr=0.1)
+        with attach(optimizer, partial(all_of, samples), given, weight=1.0, **settings) as push:
+            samples.grad = torch.zeros_like(x)
+            optimizer.step()
+        assert push.history[0].penalty == pytest.approx(expected(x).item())
+        assert (push.history[0].penalty > 0) == (expected is default) == (not torch.equal(samples, x))
+
+
+class Spy:
+    """A penalty that notes which standard errors it is given; its own are numbered by its calls."""
+
+    def __init__(self) -> None:
+        self.given: list[float] = []
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("a penalty that measures was not asked to")
+
+    def measure(self, x: torch.Tensor, standard_error: torch.Tensor | None = None) -> Term:
+        own = torch.full((1,), float(len(self.given))) if standard_error is None else standard_error
+        self.given.append(math.nan if standard_error is None else standard_error.item())
+        return Term(penalty(x) / (1 + own.sum()), 0.25, own)
+
+
+NEW = pytest.approx(math.nan, nan_ok=True)
+
+
+def pushes(push: Push, parameter: torch.Tensor, calls: str) -> None:
+    """Push at one step for each word, and again for each further letter of it."""
+    for step, word in enumerate(calls.split(), len(push.history)):
+        for letter in range(len(word)):
+            parameter.grad = torch.ones_like(parameter)
+            push([parameter], step=step, again=letter > 0)
+
+
+@pytest.mark.parametrize(
+    ("refresh", "calls", "given"),
+    [
+        (1, "a a a", [NEW, NEW, NEW]),
+        (3, "a a a a a a a", [NEW, 0, 0, NEW, 3, 3, NEW]),
+        # Evaluations of one step use the errors of its first, and do not count.
+        (1, "aaa a", [NEW, 0, 0, NEW]),
+        (2, "aa aa aa", [NEW, 0, 0, 0, NEW, 4]),
+    ],
+)
+def test_a_few_pushes_share_standard_errors(refresh: int, calls: str, given: list[Any]) -> None:
+    scale, spy = nn.Parameter(torch.ones(3)), Spy()
+    push = Push(lambda n: scale * torch.randn(n, 3), spy, Guidance(1.0, draws=50, refresh=refresh))
+    pushes(push, scale, calls)
+    assert spy.given == given
+    assert [pushed.step for pushed in push.history] == list(range(len(calls.split())))
+    assert {pushed.held for pushed in push.history} == {0.25}
+
+
+def test_standard_errors_are_those_of_batches_of_one_size() -> None:
+    sizes, scale, spy = [50, 50, 40, 40, 40, 40, 50], nn.Parameter(torch.ones(3)), Spy()
+    left = iter(sizes)
+    push = Push(lambda n: scale * torch.randn(next(left), 3), spy, Guidance(1.0, refresh=3))
+    pushes(push, scale, "a " * len(sizes))
+    assert spy.given == [NEW, 0, NEW, 2, 2, NEW, NEW]
+
+
+def test_an_attached_penalty_is_measured_and_its_errors_are_shared() -> None:
+    host, spies = Host(), [Spy(), Spy()]
+    for spy in spies:
+        with attach(host, host.sample, spy, draws=50):
+            noisy(host, steps=12)
+        # Nothing is left in the penalty, nor shared with another block.
+        assert spy.given == [NEW, *[0] * 9, NEW, 10]
+
+
+@pytest.mark.parametrize("before", range(6))
+def test_a_push_goes_on_from_its_state_to_the_same_bits(before: int) -> None:
+    """Also in the midst of pushes that share their standard errors."""
+
+    scale = nn.Parameter(torch.ones(3))
+
+    def made(seed: int) -> Push:
+        regularizer = Regularizer(FALSE, NAMES, data=rows())
+        return Push(lambda n: scale * torch.randn(n, 3), regularizer, Guidance(draws=50, refresh=3), random_state=seed)
+
+    def gradients(push: Push, times: int) -> list[list[float]]:
+        found = []
+        for _ in range(times):
+            pushes(push, scale, "a")
+            assert scale.grad is not None
+            found.append(scale.grad.tolist())
+        return found
+
+    whole, first, last = made(0), made(0), made(1)
+    expected = gradients(whole, 7)
+    found = gradients(first, before)
+    kept = first.state()
+    gradients(first, 2)
+    last.restore(kept)
+    found += gradients(last, 7 - before)
+    assert found == expected
+    assert [pushed[1:] for pushed in whole.history[before:]] == [pushed[1:] for pushed in last.history]
+
+
+@pytest.mark.parametrize("given", [penalty, Spy(), lambda x: 0 * x.sum()], ids=["plain", "measured", "zero"])
+@pytest.mark.parametrize("weight", [0.0, 1.0, "auto"])
+def test_draws_without_a_gradient_are_told_and_change_nothing(given: Any, weight: float | str) -> None:
+    scale = nn.Parameter(torch.ones(3))
+    push = Push(lambda n: scale.detach() * torch.randn(n, 3), given, Guidance(weight, draws=50))
+    with pytest.raises(ValueError, match=r"^the draws carry no gradient to the parameters .* Draw with rsample\(\)"):
+        pushes(push, scale, "a")
+    assert push.history == []
+    assert torch.equal(scale.grad, torch.ones(3))  # type: ignore[arg-type]

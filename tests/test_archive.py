@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from moreso import archive
+from moreso import _archive as archive
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(7), "c": torch.zeros(0)}
 
@@ -69,5 +69,5 @@ def test_a_newer_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(archive, "VERSION", archive.VERSION + 1)
     archive.write(tmp_path / "file", {}, TENSORS)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"has version 2, and this moreso reads 1\. Update moreso"):
+    with pytest.raises(ValueError, match=r"has version 3, and this moreso reads 2\. Update moreso"):
         archive.read(tmp_path / "file")

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import norm
 
 from moreso import Knowledge, ask
-from moreso.relative import RelativeDependence
+from moreso.dependence.relative import RelativeDependence
 
 
 def plain(question: object) -> str:

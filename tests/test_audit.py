@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from moreso import Knowledge, Verdict, audit, hsic, relative_test
-from moreso.audit import MAX_ROWS
-from moreso.audit.numbers import block_length, numbers
-from moreso.audit.testing import _holm
-from moreso.kernels import median_bandwidth
+from moreso import DataError, Knowledge, KnowledgeError, Verdict, audit, hsic, relative_test
+from moreso._audit.blocks import block_length
+from moreso._audit.testing import _holm
+from moreso.dependence import median_bandwidth
+from moreso.tabular import MAX_ROWS, measure
 
 BOTH = Knowledge.parse("outlet: inlet > ambient # pipe\noutlet: ambient > inlet @ 0.5\nflow: inlet > ambient")
 
@@ -20,7 +20,8 @@ BOTH = Knowledge.parse("outlet: inlet > ambient # pipe\noutlet: ambient > inlet 
 def test_the_verdicts(plant: pd.DataFrame) -> None:
     found = audit(plant, BOTH)
     assert [finding.verdict for finding in found] == [Verdict.HOLDS, Verdict.CONTRADICTED, Verdict.UNDECIDED]
-    assert [found.count(verdict) for verdict in Verdict] == [0, 1, 1, 1]
+    assert [found.count(verdict) for verdict in Verdict] == [0, 1, 1, 0, 1]
+    assert [finding.relation for finding in found] == list(BOTH)
     frame = found.to_frame()
     assert frame.loc[0, "reason"] == "pipe"
     assert frame.loc[1, "confidence"] == 0.5
@@ -49,16 +50,16 @@ def test_units_and_order_of_rows_do_not_matter(plant: pd.DataFrame) -> None:
 
 
 def test_rows_are_used_where_a_relations_own_columns_are_present(plant: pd.DataFrame) -> None:
-    holes = plant.copy()
-    holes.loc[:19, "flow"] = np.nan
-    found = audit(holes, BOTH)
+    table = plant.copy()
+    table.loc[:19, "flow"] = np.nan
+    found = audit(table, BOTH)
     assert [finding.rows for finding in found] == [60, 60, 40]
     assert found.findings[0].gap == pytest.approx(audit(plant, BOTH).findings[0].gap)
     expected = audit(plant.iloc[20:], Knowledge.parse("flow: inlet > ambient")).findings[0]
-    assert found.findings[2].pvalue == pytest.approx(expected.pvalue, abs=0.02)  # the ruler differs a little
+    assert found.findings[2].pvalue == pytest.approx(expected.pvalue, abs=0.02)  # the bandwidths differ a little
 
 
-def test_another_table_can_be_the_ruler(plant: pd.DataFrame) -> None:
+def test_another_table_can_fix_the_scales(plant: pd.DataFrame) -> None:
     shrunk = plant.assign(inlet=plant.inlet / 100)
     knowledge = Knowledge.parse("outlet: inlet > ambient")
     same = audit(shrunk, knowledge).findings[0].gap
@@ -82,7 +83,7 @@ def test_very_heavy_tails_in_a_long_table_are_thinned() -> None:
 
 def test_long_tables_agree_with_double_precision(monkeypatch: pytest.MonkeyPatch, plant: pd.DataFrame) -> None:
     expected = audit(plant, BOTH).to_frame()
-    monkeypatch.setattr(sys.modules["moreso.audit.numbers"], "LONG", 10)
+    monkeypatch.setattr(sys.modules["moreso.tabular.view"], "LONG", 10)
     found = audit(plant, BOTH).to_frame()
     for name in ("gap", "standard_error", "normalized_gap", "pvalue"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-6)
@@ -94,9 +95,9 @@ def test_few_rows_are_noted_and_take_the_jackknife(plant: pd.DataFrame) -> None:
     found = audit(few, Knowledge.parse("outlet: inlet > ambient"), like=plant)
     assert "12 rows" in found.notes[0]
     scaled = ((plant - plant.mean()) / plant.std(ddof=0))[["outlet", "inlet", "ambient"]]
-    ruler = torch.tensor(scaled.to_numpy(copy=True))
-    rows = ruler[:12]
-    widths = [median_bandwidth(ruler[:, [i]]).item() for i in range(3)]
+    reference = torch.tensor(scaled.to_numpy(copy=True))
+    rows = reference[:12]
+    widths = [median_bandwidth(reference[:, [i]]).item() for i in range(3)]
 
     def gap(rows: torch.Tensor) -> float:
         one, two = (hsic(rows[:, 0], rows[:, i], bandwidths=(widths[0], widths[i])).item() for i in (1, 2))
@@ -225,10 +226,55 @@ def test_rounding_decides_nothing(seed: int) -> None:
 
 def test_any_two_levels_are_equally_far_apart() -> None:
     table = pd.DataFrame({"kind": ["rare"] + ["some"] * 9 + ["most"] * 30})
-    found = numbers(table, table, ["kind"])
+    found = measure(table, table, ["kind"])
     assert found.columns == [f"kind\n{i}" for i in range(3)]
     assert found.levels == {"kind": 3}
     rare, some, most = found.rows[[0, 1, -1]]
     distances = [np.linalg.norm(a - b) for a, b in ((rare, some), (rare, most), (some, most))]
     assert distances == pytest.approx([distances[0]] * 3)
     assert found.rows.var(axis=0).sum() == pytest.approx(1)
+
+
+def test_a_statement_that_no_row_can_test_was_never_observed(plant: pd.DataFrame) -> None:
+    """Two tables that never met, and others of which too few rows are whole."""
+    table = plant.copy()
+    table.loc[:29, "inlet"] = np.nan
+    table.loc[30:, "ambient"] = np.nan
+    knowledge = Knowledge.parse("outlet: inlet > ambient\noutlet: inlet > flow")
+    for together in (0, 3, 4):
+        table.loc[30 : 29 + together, "ambient"] = [1.0, 2.0, 4.0, 8.0][:together]
+        found = audit(table, knowledge)
+        unseen, seen = found
+        assert unseen.rows == together and seen.rows == 30
+        assert (unseen.verdict is Verdict.UNOBSERVED) == np.isnan(unseen.gap) == (together < 4)
+        assert seen.verdict.holds
+    table.loc[30:, "ambient"] = np.nan
+    found = audit(table, knowledge)
+    assert any("'outlet: inlet > ambient': 0 rows have all of its columns" in note for note in found.notes)
+    # It is not counted among the tests that others are corrected for.
+    alone = audit(table, Knowledge.parse("outlet: inlet > flow"))
+    assert [finding.verdict for finding in found][1] is alone.findings[0].verdict
+    first = json.loads(found.to_json())["findings"][0]
+    assert first["gap"] is None and first["verdict"] == "never observed together"
+    assert Verdict.cautious([Verdict.HOLDS, Verdict.UNOBSERVED]) is Verdict.UNOBSERVED
+
+
+def test_groups_are_named_as_the_person_named_them(plant: pd.DataFrame) -> None:
+    knowledge = Knowledge.parse("unit = inlet, flow\nunit: outlet > ambient\nunit: outlet > ambient")
+    found = audit(plant, knowledge)
+    assert [finding.relation for finding in found] == list(knowledge)
+    assert found.to_frame().relation.tolist() == ["unit: outlet > ambient"] * 2
+    assert str(found).count("unit: outlet > ambient") == 2
+
+
+def test_problems_are_raised_as_what_they_are(plant: pd.DataFrame) -> None:
+    table, statement = plant.assign(flow=1), Knowledge.parse("outlet: inlet > flow")
+    with pytest.raises(DataError, match="column 'flow' is constant") as caught:
+        audit(table, statement)
+    assert not isinstance(caught.value, KnowledgeError)
+    with pytest.raises(KnowledgeError) as other:
+        audit(table, Knowledge.parse("outlet: inlet > flow\noutlet: inlet > wind"), level=2)
+    assert len(other.value.problems) == 3
+    with pytest.raises(ValueError, match="level") as plain:
+        audit(plant, statement, level=2)
+    assert not isinstance(plain.value, DataError | KnowledgeError)

@@ -5,14 +5,22 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
 
+import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import moreso
 from moreso import Knowledge, Synthesizer, worth
 from moreso.cli import main
+from moreso.cli import run as run_demo
+from moreso.elicit.derive.files import KINDS
+from moreso.models import MODELS
 
 
 @pytest.fixture
@@ -216,3 +224,36 @@ def test_a_killed_fit_is_taken_up_again(folder: Path) -> None:
     assert Path("log/knowledge/version_0/metrics.csv").exists()
     assert Path("model").read_bytes() == Path("whole").read_bytes()
     assert not list(folder.glob("*checkpoint*"))
+
+
+LIBRARY: dict[str, list[Callable[..., Any]]] = {
+    "fit": [moreso.Synthesizer, moreso.Settings],
+    "audit": [moreso.audit],
+    "ask": [moreso.ask],
+    "worth": [moreso.Synthesizer, moreso.worth],
+    "report": [moreso.worth],
+    "derive": [moreso.derive.read],
+    "demo": [run_demo],
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_defaults_are_those_of_the_library(name: str) -> None:
+    """They are written in the shell, since reading them from the library would load PyTorch."""
+    parameters = {key: value for each in LIBRARY[name] for key, value in signature(each).parameters.items()}
+    compared = 0
+    for option in main.commands[name].params:
+        known = parameters.get(str(option.name))
+        if known is None or known.default is Parameter.empty:
+            continue
+        if isinstance(option, click.Option) and option.show_default:
+            assert option.default == known.default, option.name
+            compared += 1
+    assert compared
+
+
+def test_the_choices_are_those_of_the_library() -> None:
+    options = {option.name: option for option in main.commands["fit"].params}
+    assert f"One of {', '.join(MODELS)}." in str(getattr(options["model"], "help", ""))
+    (kind,) = [option for option in main.commands["derive"].params if option.name == "kind"]
+    assert isinstance(kind.type, click.Choice) and tuple(kind.type.choices) == KINDS

@@ -8,22 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from moreso import Knowledge, Synthesizer, audit, report
-from moreso.audit.numbers import numbers
 from moreso.models import MODELS
-from moreso.synthesizer.columns import Column, Columns
-from moreso.synthesizer.kinds import Coded, Constant, Levels, Numeric
+from moreso.tabular import ColumnEncoder, TableEncoder, measure, table_problems
+from moreso.tabular.encodings import Coded, Constant, Levels, Numeric
 
 N = 80
 
 
 def mixed(n: int = N) -> pd.DataFrame:
-    """A table with a column of every kind, holes, and an index of its own."""
+    """A table with a column of every kind, missing values, and an index of its own."""
     random = np.random.default_rng(0)
     x = random.normal(size=n)
     regions: Any = random.choice(["north", "south", "east", "Île-de-France"], n, p=[0.5, 0.3, 0.15, 0.05])
@@ -87,13 +86,13 @@ def check_form(sample: pd.DataFrame, table: pd.DataFrame, n: int) -> None:
 
 def test_decoding_what_was_encoded_is_the_identity() -> None:
     table = mixed()
-    columns = Columns.fit(table)
+    columns = TableEncoder.fit(table)
     z = columns.encode(table)
     assert z.shape == (N, columns.width)
     assert np.isfinite(z).all()
     back = columns.decode(z, np.random.default_rng(0))
     pd.testing.assert_frame_equal(back, table.reset_index(drop=True), rtol=1e-12)
-    kinds = {column.name: type(column.kind) for column in columns.columns}
+    kinds = {column.name: type(column.encoding) for column in columns.columns}
     for kind, names in {
         Numeric: ["plain", "skewed", "count", "rain", "when"],
         Coded: ["sex", "truth", "maybe", "object"],
@@ -194,11 +193,11 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("name", [name for name, (_, sentences) in TABLES.items() if not sentences])
-def test_a_nasty_table_is_handled(name: str, model: str) -> None:
+def test_a_nasty_table_is_handled(name: str) -> None:
+    """By the encoder, which is the same for all models; each of them takes a table of everything."""
     table = TABLES[name][0]()
-    check_form(quick(model, max_epochs=1).fit(table).sample(100), table, 100)
+    check_form(quick(max_epochs=1).fit(table).sample(100), table, 100)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, sentences) in TABLES.items() if sentences])
@@ -209,9 +208,10 @@ def test_a_nasty_table_is_refused(name: str) -> None:
     assert str(caught.value).splitlines() == sentences
 
 
-@pytest.mark.parametrize("width", [100, pytest.param(2000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("model", sorted(MODELS))
-def test_a_wide_table_of_few_rows(width: int, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "width"), [*((model, 100) for model in sorted(MODELS)), ("factor", 2000), ("vae", 2000)]
+)
+def test_a_wide_table_of_few_rows(model: str, width: int) -> None:
     random = np.random.default_rng(0)
     table = pd.DataFrame(random.lognormal(size=(30, width)), columns=[f"c{i}" for i in range(width)])
     table["region"] = (["north", "south", None, "east"] * 8)[:30]
@@ -221,7 +221,7 @@ def test_a_wide_table_of_few_rows(width: int, model: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", ["factor", "vae"])
 def test_a_long_table(model: str) -> None:
     table = everyone(100_000, c=["x", "y", "x", None] * 25_000)
     check_form(quick(model, max_epochs=1).fit(table).sample(100_000), table, 100_000)
@@ -238,7 +238,7 @@ def _column(kind: str, size: int) -> st.SearchStrategy[Any]:
         "boolean": st.none() | st.booleans(),
         "string": st.none() | st.sampled_from(["a", "b", "ü", ""]),
         "object": st.none() | st.sampled_from(["a", "b", 3]),
-        "category": st.none() | st.text(max_size=2),
+        "category": st.none() | st.sampled_from(["", "ü", "a b"]),
         "datetime64[ns, Asia/Tokyo]": st.none() | st.datetimes(pd.Timestamp(1800, 1, 1), pd.Timestamp(2100, 1, 1)),
         "timedelta64[us]": st.timedeltas(pd.Timedelta(-9, "D"), pd.Timedelta(9, "D")),
     }
@@ -257,6 +257,7 @@ def test_any_schema_comes_back(data: st.DataObject) -> None:
     table = pd.DataFrame({f"c{i}": data.draw(_column(kind, size)) for i, kind in enumerate(kinds)}).assign(
         x=np.arange(size)
     )
+    assume(not table_problems(table, modelled=True))  # a text in few rows may be taken for names of rows
     fitted = quick(max_epochs=2).fit(table)
     sample = fitted.sample(20)
     pd.testing.assert_series_equal(sample.dtypes, table.dtypes)
@@ -270,10 +271,10 @@ def test_any_schema_comes_back(data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", ["plain", "skewed", "heavy", "rain", "région 地", "count", "truth", "when", "object"])
 def test_a_regularizer_sees_what_an_audit_measures(name: str) -> None:
     table = mixed()
-    columns = Columns.fit(table)
+    columns = TableEncoder.fit(table)
     rows = torch.from_numpy(columns.encode(table))
     view = columns.view([name])
-    measured = numbers(table, table, [name])
+    measured = measure(table, table, [name])
     assert view.names == measured.columns
     held = ~np.isnan(measured.rows).any(axis=1)
     seen = view(rows).numpy()
@@ -284,9 +285,8 @@ def test_a_regularizer_sees_what_an_audit_measures(name: str) -> None:
 
 
 def test_an_expanded_relation_keeps_what_was_said_of_it() -> None:
-    view = Columns.fit(mixed()).view(["plain", "half", "région 地"])
-    (relation,) = Knowledge.parse("plain: `région 地` > half @ 0.5  # because")
-    found = view.expand(relation)
+    view = TableEncoder.fit(mixed()).view(["plain", "half", "région 地"])
+    (found,) = view.expand(Knowledge.parse("plain: `région 地` > half @ 0.5  # because"))
     assert len(found.plus) == 4
     assert (found.confidence, found.reason) == (0.5, "because")
 
@@ -294,7 +294,7 @@ def test_an_expanded_relation_keeps_what_was_said_of_it() -> None:
 def test_rare_levels_share_a_flag_and_are_drawn_by_frequency() -> None:
     city = np.repeat([f"c{i}" for i in range(150)], [9 if i < 99 else 1 + i % 2 for i in range(150)])
     table = everyone(len(city), city=city)
-    columns = Columns.fit(table)
+    columns = TableEncoder.fit(table)
     assert columns.width == 2 + 100
     z = np.repeat(columns.encode(table[table.city == "c149"])[:1], 3000, axis=0)
     drawn = columns.decode(z, np.random.default_rng(0)).city.value_counts()
@@ -305,9 +305,9 @@ def test_rare_levels_share_a_flag_and_are_drawn_by_frequency() -> None:
 def test_smooth_and_hard_decoding_agree_on_samples() -> None:
     table = mixed().dropna(axis=1)
     for name in ("plain", "heavy", "count"):
-        column = Column.fit(table[name])
+        column = ColumnEncoder.fit(table[name])
         z = torch.linspace(-2.5, 2.5, 400, dtype=torch.float64)[:, None].requires_grad_()
-        smooth, hard = column.kind.smooth(z), column.kind.decode(z.detach().numpy(), np.random.default_rng(0))
+        smooth, hard = column.encoding.smooth(z), column.encoding.decode(z.detach().numpy(), np.random.default_rng(0))
         standardised = (hard - table[name].mean()) / table[name].std(ddof=0)
         near = 1e-6 * np.ptp(table[name])
         inside = (hard > table[name].min() + near) & (hard < table[name].max() - near)
@@ -319,7 +319,7 @@ def test_smooth_and_hard_decoding_agree_on_samples() -> None:
 
 
 def test_levels_carry_gradients() -> None:
-    columns = Columns.fit(mixed())
+    columns = TableEncoder.fit(mixed())
     z = torch.randn(60, columns.width, generator=torch.Generator().manual_seed(0)).requires_grad_()
     columns.view(["région 地", "rain"])(z).square().sum().backward()
     assert z.grad is not None
@@ -338,7 +338,7 @@ def test_shares_are_kept_where_the_model_knows_only_mean_and_covariance() -> Non
             "hole": np.where(random.random(n) < 0.1, np.nan, random.normal(size=n)),
         }
     )
-    columns = Columns.fit(table)
+    columns = TableEncoder.fit(table)
     z = columns.encode(table)
     sample = columns.decode(random.multivariate_normal(z.mean(0), np.cov(z.T), n), random)
     for name in ("level", "code", "truth"):
@@ -354,27 +354,27 @@ def test_the_density_of_a_bent_column_integrates_to_1() -> None:
     table = pd.DataFrame({"skewed": random.lognormal(size=200), "heavy": random.standard_t(1.2, size=200)})
     for name in table:
         fitted = quick(max_epochs=100).fit(table[[name]])
-        kind = fitted.columns_.columns[0].kind
-        assert isinstance(kind, Numeric) and kind.bend is not None
+        kind = fitted.encoder_.columns[0].encoding
+        assert isinstance(kind, Numeric) and kind.transform is not None
         # Even steps of z are dense where the density is.
         z = np.linspace(-8, 8, 4001)[:, None]
-        x = kind.bend[0] + kind.bend[1] * np.sinh(z[:, 0] * kind.scale + kind.mean)
+        x = kind.transform[0] + kind.transform[1] * np.sinh(z[:, 0] * kind.scale + kind.mean)
         density = np.exp(fitted.score_samples(pd.DataFrame({name: x})))
         assert np.trapezoid(density, x) == pytest.approx(1, abs=0.01)
         doubled = quick(max_epochs=100).fit(table[[name]] * 2).score_samples(table[[name]] * 2)
         np.testing.assert_allclose(doubled, fitted.score_samples(table[[name]]) - np.log(2), atol=1e-3)
 
 
-def test_columns_that_need_no_bending_are_only_standardised(plant: pd.DataFrame) -> None:
+def test_columns_that_need_no_transform_are_only_standardised(plant: pd.DataFrame) -> None:
     table = plant[["ambient", "inlet", "flow"]]
-    columns = Columns.fit(table)
+    columns = TableEncoder.fit(table)
     assert columns.linear
     expected = (table - table.mean()) / table.std(ddof=0)
     np.testing.assert_allclose(columns.encode(table), expected, atol=1e-12)
-    assert not Columns.fit(plant.assign(x=["a", "b", "c"] * 20)).linear
+    assert not TableEncoder.fit(plant.assign(x=["a", "b", "c"] * 20)).linear
 
 
-def test_whole_numbers_that_holes_made_floats_stay_whole() -> None:
+def test_integers_that_missing_values_made_floats_stay_integers() -> None:
     table = everyone(60, age=[float(20 + i % 31) if i % 7 else np.nan for i in range(60)])
     drawn = quick().fit(table).sample(300)["age"].dropna()
     assert (drawn == drawn.round()).all()
@@ -406,9 +406,9 @@ def test_rows_that_fulfil_a_condition() -> None:
     for where, sentence in {
         "a > 1000": "only 0 of 100000 sampled rows fulfil the condition 'a > 1000', and 5 are needed. ",
         "a > 3.5": "sampled rows fulfil the condition 'a > 3.5', and 1000 are needed. ",
-        "region = 3": "the condition 'region = 3' is neither true nor false for each row. ",
-        "nothing > 3": "the condition 'nothing > 3' cannot be evaluated (name 'nothing' is not defined). Write for ",
-        "a +": "the condition 'a +' cannot be evaluated (invalid syntax",
+        "region = 3": "the condition 'region = 3' may not hold '=' here. Compare with '=='.",
+        "nothing > 3": "the condition 'nothing > 3' names an unknown column 'nothing'. Columns: ",
+        "a +": "the condition 'a +' cannot be read (invalid syntax). ",
         "a + 1": "the condition 'a + 1' is neither true nor false for each row. ",
     }.items():
         with pytest.raises(ValueError, match=r"\.$") as caught:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from moreso import Knowledge, Regularizer
+from moreso.guidance import Guidance
 from moreso.models import MODELS, GenerativeModel, HasDensity, HasValidationLoss
-from moreso.training import fit
+from moreso.training import Schedule, fit
 
 NAMES = ["a", "b", "c"]
 KNOWLEDGE = Knowledge.parse("a: b > c")
@@ -93,9 +94,23 @@ def test_weight_0_is_bit_identical_to_no_penalty(build: Callable[[], Any]) -> No
     """Also where the penalty's draws are made: they have random numbers of their own."""
     models = [build() for _ in range(3)]
     rows = known_density(40)
-    fit(models[0], rows, max_epochs=8, random_state=3)
-    fit(models[1], rows, max_epochs=8, random_state=3, penalty=Regularizer(KNOWLEDGE, NAMES), weight=0)
-    fit(models[2], rows, max_epochs=8, random_state=3, penalty=lambda x: 0 * x.sum(), weight=1.0)
+    fit(models[0], rows, random_state=3, schedule=Schedule(max_epochs=8))
+    fit(
+        models[1],
+        rows,
+        random_state=3,
+        penalty=Regularizer(KNOWLEDGE, NAMES),
+        guidance=Guidance(weight=0),
+        schedule=Schedule(max_epochs=8),
+    )
+    fit(
+        models[2],
+        rows,
+        random_state=3,
+        penalty=lambda x: 0 * x.sum(),
+        guidance=Guidance(weight=1.0),
+        schedule=Schedule(max_epochs=8),
+    )
     for other in models[1:]:
         for name, tensor in models[0].state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name]), name
@@ -107,7 +122,7 @@ COVARIANCE = {"GAN": 0.35, "VAEGAN": 0.35, "GPLVM": 0.35}
 
 def test_it_learns_a_known_density(build: Callable[[], Any]) -> None:
     model = build()
-    fit(model, known_density(800), max_epochs=150, patience=40)
+    fit(model, known_density(800), schedule=Schedule(max_epochs=150, patience=40))
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         sample = model.sample(4000)
@@ -126,7 +141,7 @@ def test_it_learns_a_curve(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model: Any = MODELS[name](3)
-    fit(model, curved(500), max_epochs=200, patience=60)
+    fit(model, curved(500), schedule=Schedule(max_epochs=200, patience=60))
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         x = model.sample(4000)
@@ -139,7 +154,7 @@ def test_it_learns_a_curve(name: str) -> None:
 def test_the_state_restores_the_model_and_its_law(build: Callable[..., Any]) -> None:
     """Also into a fresh module of other parameters, and what it learnt besides them."""
     model, fresh = build(), build(1)
-    fit(model, known_density(40), max_epochs=5)
+    fit(model, known_density(40), schedule=Schedule(max_epochs=5))
     fresh.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()})
     fresh.eval()
     drawn = []
@@ -164,7 +179,7 @@ def test_random_numbers_are_those_of_the_global_generator(build: Callable[[], An
 
 def test_samples_in_training_and_in_reports_are_of_one_law(build: Callable[[], Any]) -> None:
     model = build()
-    fit(model, known_density(40), max_epochs=5)
+    fit(model, known_density(40), schedule=Schedule(max_epochs=5))
     drawn = []
     for mode in (True, False):
         with torch.random.fork_rng():
@@ -175,7 +190,7 @@ def test_samples_in_training_and_in_reports_are_of_one_law(build: Callable[[], A
 
 def test_validation_needs_no_gradient_and_prefers_rows_of_the_law(build: Callable[[], Any]) -> None:
     model = build()
-    fit(model, known_density(200), max_epochs=40)
+    fit(model, known_density(200), schedule=Schedule(max_epochs=40))
     watched = model.validation_loss if isinstance(model, HasValidationLoss) else model.loss
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)

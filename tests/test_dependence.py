@@ -14,8 +14,8 @@ from moreso.dependence import Dependence, Moments, Pairs, exactly
 from moreso.dependence import exact as exact_room
 from moreso.dependence import lowrank as lowrank_room
 from moreso.dependence import moments as moments_room
+from moreso.dependence.kernels import cosine_basis
 from moreso.dependence.lowrank import LowRank
-from moreso.kernels import cosine_basis
 from tests import oracles
 
 samples = st.tuples(

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moreso import Knowledge, derive
-from moreso.derive import sources
+from moreso.elicit.derive import sources
 
 WHOLE = st.integers(-6, 6)
 PLACES = st.lists(st.tuples(WHOLE, WHOLE), min_size=3, max_size=9, unique=True)

@@ -15,9 +15,8 @@ import pytest
 
 import moreso
 from moreso import adapters
-from moreso.adapters.push import forked
+from moreso.guidance import AUTO_RATIO, forked
 from moreso.relations import Knowledge, grammar
-from moreso.training import AUTO_RATIO
 
 ROOT = Path(__file__).parents[1]
 MODULES = ["moreso", *(module.name for module in pkgutil.walk_packages(moreso.__path__, "moreso."))]
@@ -58,6 +57,14 @@ def test_docstrings_run(name: str) -> None:
     assert doctest.testmod(module).failed == 0
 
 
+def test_every_module_is_found() -> None:
+    """Also behind a door that loads it on first use."""
+    source = Path(moreso.__path__[0]).parent
+    parts = [path.relative_to(source).with_suffix("").parts for path in source.glob("moreso/**/*.py")]
+    found = {".".join(each[:-1] if each[-1] == "__init__" else each) for each in parts}
+    assert found == {*MODULES, "moreso.__main__"}
+
+
 def test_doctests_are_found() -> None:
     finder = doctest.DocTestFinder()
     modules = [module for module in map(imported, MODULES) if module is not None]
@@ -73,7 +80,11 @@ def test_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert len(names["synthetic"]) == 1000  # type: ignore[arg-type]
-    assert "s1: s2 > s3" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "s1: s2 > s3" in printed
+    # The last line depends on how a processor rounds.
+    for line in printed.splitlines()[:3]:
+        assert line in (ROOT / "README.md").read_text(), "run: make docs"
 
 
 ADAPTERS = (ROOT / "docs" / "adapters.md").read_text().split("\n## ")
@@ -124,8 +135,8 @@ def test_generated_pages_are_up_to_date() -> None:
         assert f"<!-- {name} -->\n{block}\n<!-- /{name} -->" in (ROOT / page).read_text(), "run: make docs"
 
 
-def test_the_readme_shows_the_demo() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_demo_is_shown() -> None:
+    text = (ROOT / "docs" / "demo.md").read_text()
     assert "Audit of 12 statements" in text
     assert "Gap of each statement in data and in samples" in text
     assert "Ledoit-Wolf" in text
@@ -143,10 +154,13 @@ def test_the_knowledge_page_states_the_grammar_and_its_example_parses() -> None:
 
 
 def test_every_argument_that_is_documented_exists() -> None:
-    for name in moreso.__all__:
-        thing = getattr(moreso, name)
+    things = {name: getattr(moreso, name) for name in moreso.__all__}
+    for module in filter(inspect.ismodule, list(things.values())):
+        things |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
+    assert {"Settings", "moreso.adapters.attach", "moreso.elicit.derive.from_map"} <= set(things)
+    for name, thing in things.items():
         section = re.search(r"Args:\n((?:    .*\n?)+)", inspect.getdoc(thing) or "")
-        if section and name not in ("KnowledgeError",):
+        if section:
             documented = set(re.findall(r"^    (\w+):", section[1], re.MULTILINE))
             existing = set(inspect.signature(thing).parameters)
             assert documented <= existing, name

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from experiments import adapters, audit, games, hosts, sets, worlds
 from sklearn.datasets import load_digits
 
+from moreso import Knowledge, Regularizer
 from moreso import audit as moreso_audit
 
 BUNDLED = [name for name, each in sets.SETS.items() if each.package is None]
@@ -87,6 +89,29 @@ def test_hosts_get_standardised_rows_and_return_the_table_s_units() -> None:
     units = hosts.Units(train)
     assert units.rows.mean(0).abs().max() < 1e-6 and (units.rows.std(0, correction=0) - 1).abs().max() < 1e-6
     pd.testing.assert_frame_equal(units.back(units.rows), train, rtol=1e-6)
+
+
+def test_hosts_keep_the_margin_of_the_published_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, knowledge = sets.load("toy")[:50], sets.knowledge("toy")
+    units = hosts.Units(table)
+    made = units.penalty(knowledge)
+    assert made is not None and made.margin == 1 and units.penalty(None) is None
+
+    class Table:
+        """As adapters have it: its regularizer has the default margin, and can be made only within a fit."""
+
+        def regularizer(self, knowledge: Knowledge, data: pd.DataFrame) -> Regularizer:
+            calls.append(knowledge)
+            return Regularizer(knowledge, list(map(str, data)), data=torch.tensor(data.to_numpy()))
+
+    calls: list[Knowledge] = []
+    late = hosts.Late(Table(), knowledge, units.back(units.rows))
+    assert not calls
+    rows = torch.tensor(table.to_numpy())
+    default = Table().regularizer(knowledge, table)
+    assert late(rows) == late.measure(rows).value < default(rows) and len(calls) == 2
+    monkeypatch.setattr(hosts, "MARGIN", default.margin)
+    assert hosts.Late(Table(), knowledge, table)(rows) == default(rows)
 
 
 @pytest.mark.parametrize("host", [name for name, each in hosts.HOSTS.items() if each.package in ("zuko", "pyro-ppl")])

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from moreso import Knowledge, Synthesizer, audit
-from moreso.demo import knowledge_text, patients
+from moreso import Knowledge, Settings, Synthesizer, audit
+from moreso.cli import knowledge_text, patients
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "golden.json").read_text())
 ROWS = 40
@@ -50,7 +50,7 @@ def test_short_fits_of_the_demo(table: pd.DataFrame, knowledge: Knowledge, case:
     fitted = Synthesizer(
         model,
         knowledge,
-        folds=int(members),
+        settings=Settings(members=int(members)),
         max_epochs=8,
         trust="all",
         random_state=int(seed),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moreso.kernels import cosine_basis, gaussian_gram, median_bandwidth, spread_bandwidth
+from moreso.dependence.kernels import cosine_basis, gaussian_gram, median_bandwidth, spread_bandwidth
 from tests import oracles
 
 

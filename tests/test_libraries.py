@@ -1,6 +1,5 @@
 """Every adapter against the public contract, in the library that it is for, and against that library's own doors."""
 
-import random
 import re
 import socket
 import sys
@@ -20,7 +19,7 @@ from torch.multiprocessing.spawn import spawn
 
 from moreso import Knowledge, Regularizer, adapters
 from moreso.adapters import Push, check_adapter
-from moreso.adapters.push import forked
+from moreso.guidance import forked
 from tests import ranks
 
 NAMES = ["a", "b", "c"]
@@ -275,20 +274,31 @@ def test_it_keeps_the_contract(name: str, tmp_path: Path) -> None:
     assert found.gap_before < found.gap_after
 
 
-class Replayed:
-    """The draws that `attach` makes with its default seed, one after the other, for sums that are written out."""
-
-    def __init__(self, draw: Callable[[int], torch.Tensor]) -> None:
-        self.draw, self.seeds = draw, random.Random(0)
-
-    def __call__(self) -> torch.Tensor:
-        with forked(self.seeds.getrandbits(62)):
-            return covariance(self.draw(50))
-
-
 def covariance(x: torch.Tensor) -> torch.Tensor:
     """Return a penalty without a state."""
     return x[:, :2].T.cov()[0, 1].square()
+
+
+class Noted:
+    """The same, which notes the seeds of its draws."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        self.seeds.append(torch.initial_seed())
+        return covariance(x)
+
+
+class Replayed:
+    """The penalty on the same draws, one after the other, for sums that are written out."""
+
+    def __init__(self, draw: Callable[[int], torch.Tensor], seeds: list[int]) -> None:
+        self.draw, self.seeds = draw, iter(seeds)
+
+    def __call__(self) -> torch.Tensor:
+        with forked(next(self.seeds)):
+            return covariance(self.draw(50))
 
 
 def values(adapter: Any) -> torch.Tensor:
@@ -296,16 +306,16 @@ def values(adapter: Any) -> torch.Tensor:
 
 
 def test_pyro_takes_the_steps_of_a_factor() -> None:
-    library, left = needed("pyro"), []
+    library, left, noted = needed("pyro"), [], Noted()
     for how in ("attached", "factor", "plain"):
         with forked(3):
             case = pyro()
             adapter = case["build"]()
             if how == "attached":
-                with case["attached"](adapter, covariance, weight=30.0, draws=50):
+                with case["attached"](adapter, noted, weight=30.0, draws=50):
                     case["fit"](adapter, 5)
             else:
-                model, replayed = adapter.svi.model, Replayed(adapter.draw)
+                model, replayed = adapter.svi.model, Replayed(adapter.draw, noted.seeds)
 
                 def factored(x: torch.Tensor, model: Any = model, replayed: Any = replayed) -> None:
                     model(x)
@@ -331,13 +341,13 @@ def test_pyro_pushes_once_a_step_whatever_the_number_of_particles() -> None:
 
 
 def test_gpytorch_takes_the_steps_of_an_added_loss_term() -> None:
-    library, left = needed("gpytorch"), []
+    library, left, noted = needed("gpytorch"), [], Noted()
     for how in ("attached", "term", "plain"):
         with forked(3):
             case = gpytorch()
             adapter = case["build"]()
             adapter.model(adapter.model.sample_latent_variable())  # the first call sets variational parameters
-            replayed = Replayed(adapter.draw)
+            replayed = Replayed(adapter.draw, noted.seeds)
 
             class Term(library.mlls.AddedLossTerm):  # type: ignore[misc,name-defined]
                 def loss(self, replayed: Any = replayed) -> torch.Tensor:
@@ -345,7 +355,7 @@ def test_gpytorch_takes_the_steps_of_an_added_loss_term() -> None:
                     return 3.0 / 3 * replayed()
 
             if how == "attached":
-                with adapters.gpytorch.attach(adapter.model, adapter.likelihood, covariance, weight=3.0, draws=50):
+                with adapters.gpytorch.attach(adapter.model, adapter.likelihood, noted, weight=3.0, draws=50):
                     case["fit"](adapter, 5)
             elif how == "term":
                 adapter.model.register_added_loss_term("knowledge")
@@ -358,7 +368,7 @@ def test_gpytorch_takes_the_steps_of_an_added_loss_term() -> None:
     assert (left[0] - left[2]).abs().max() > 1e-2
 
 
-def test_faults_of_hosts_are_told() -> None:
+def test_problems_of_hosts_are_told() -> None:
     needed("gpytorch")
     with pytest.raises(TypeError, match=r"the model must be a BayesianGPLVM, got Identity\. For others use attach"):
         adapters.gpytorch.GPLVM(nn.Identity(), nn.Identity())
@@ -470,4 +480,4 @@ def test_processes_of_one_training_stay_equal(tmp_path: Path) -> None:
         assert torch.equal(first, second)
         assert not set(one) & set(other)
         if weight == 1.0:
-            torch.testing.assert_close(first, ranks.alone(), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(first, ranks.alone(one, other), rtol=1e-5, atol=1e-6)

@@ -189,4 +189,4 @@ def test_nothing_follows_from_contradictions_and_all_are_told(method: str) -> No
     knowledge = Knowledge.parse("a: b > c > b\nx: y > z > y")
     with pytest.raises(KnowledgeError) as caught:
         getattr(knowledge, method)()
-    assert len(caught.value.faults) == 2
+    assert len(caught.value.problems) == 2

@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal
 
 from moreso.models import GAN, GPLVM, VAE, VAEGAN, FactorAnalysis, Mixture, join, members
 from moreso.models.latent import LatentModel, gaussian
-from moreso.training import fit
+from moreso.training import Schedule, fit
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_early_stopping_watches_the_validation_loss_where_there_is_one() -> None
         def validation_loss(self, x: torch.Tensor) -> torch.Tensor:
             return torch.tensor(7.0)
 
-    assert fit(Watched(3), torch.randn(20, 3), max_epochs=3).validation_loss == (7, 7, 7)
+    assert fit(Watched(3), torch.randn(20, 3), schedule=Schedule(max_epochs=3)).validation_loss == (7, 7, 7)
 
 
 class Linear(LatentModel):
@@ -121,7 +121,7 @@ def test_a_wrong_posterior_does_not_spoil_the_likelihood() -> None:
 @pytest.mark.parametrize(("n", "least", "most"), [(40, 4.0, 7.5), (3000, 8.0, 1e5)])
 def test_tails_are_learned_from_many_rows_and_assumed_of_few(n: int, least: float, most: float) -> None:
     model, rows = VAE(2), torch.randn(n, 2)
-    fit(model, rows, max_epochs=60, patience=60)
+    fit(model, rows, schedule=Schedule(max_epochs=60, patience=60))
     degrees = (2 + model.log_df.exp()).tolist()
     assert least < min(degrees) and max(degrees) < most
 
@@ -129,14 +129,14 @@ def test_tails_are_learned_from_many_rows_and_assumed_of_few(n: int, least: floa
 def test_the_noise_of_a_column_comes_down_to_its_size() -> None:
     """Stopped with the rest of the model, it is still above .15."""
     model, rows = VAE(4), torch.randn(40, 4) * torch.tensor([1, 1, 1, 0.02])
-    fit(model, rows, patience=10)
+    fit(model, rows, schedule=Schedule(patience=10))
     assert model.log_scale[3].exp() < 0.08
 
 
 def test_a_far_row_keeps_a_density() -> None:
     """Ten standard deviations out: 50 nats under Gaussian noise."""
     model, rows = VAE(2), torch.randn(40, 2)
-    fit(model, rows, max_epochs=60, patience=60)
+    fit(model, rows, schedule=Schedule(max_epochs=60, patience=60))
     with torch.no_grad():
         near, far = model.log_prob(torch.tensor([[0.0, 0.0], [0.0, 10.0]])).tolist()
     assert 5 < near - far < 30

@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from moreso import Knowledge, Regularizer
+from moreso.guidance import Guidance, Push
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -62,20 +64,30 @@ def test_descent_makes_samples_follow_a_statement_that_they_broke() -> None:
     assert regularizer.gaps(x).gap.item() > 0
 
 
-def test_standard_errors_are_shared_by_a_few_calls_on_batches_of_one_size() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_the_value_depends_on_the_samples_alone(training: bool) -> None:
+    """And not on what was measured before."""
     x, knowledge = true_sample(100), Knowledge.parse("a: c > b")
-
-    def fresh(x: torch.Tensor) -> float:
-        return Regularizer(knowledge, NAMES, data=true_sample())(x).item()
-
-    regularizer = Regularizer(knowledge, NAMES, data=true_sample(), refresh=3)
+    regularizer = Regularizer(knowledge, NAMES, data=true_sample()).train(training)
     noisy = x + 0.5
     noisy[:50] = noisy[:50].flip(1)
-    assert regularizer(x).item() == fresh(x)
-    assert regularizer(noisy).item() != fresh(noisy)  # still divided by the first batch's error
-    regularizer(x)
-    assert regularizer(noisy).item() == fresh(noisy)  # the fourth call measures anew
-    assert regularizer(x[:60]).item() == fresh(x[:60])  # and so does a batch of another size
+    for sample in (x, noisy, x[:60], x):
+        fresh = Regularizer(knowledge, NAMES, data=true_sample())(sample)
+        assert regularizer(sample).item() == fresh.item()
+
+
+def test_standard_errors_may_be_those_of_other_samples() -> None:
+    x, knowledge = true_sample(100), Knowledge.parse("a: c > b\na: b > d")
+    regularizer = Regularizer(knowledge, NAMES, data=true_sample(), margin=2.0)
+    noisy = x + 0.5
+    noisy[:50] = noisy[:50].flip(1)
+    own, other = regularizer.measure(x), regularizer.measure(noisy)
+    assert own.standard_error is not None
+    shared = regularizer.measure(noisy, own.standard_error)
+    assert torch.equal(shared.value, (2 - regularizer.gaps(noisy).gap / own.standard_error).clamp(min=0).mean())
+    assert shared.value.item() != other.value.item()
+    assert own.held == 0.5 and torch.equal(regularizer(x), own.value)
+    assert not own.standard_error.requires_grad
 
 
 def test_gradient() -> None:
@@ -97,7 +109,7 @@ def test_bandwidths_are_saved_and_do_not_move() -> None:
     regularizer = Regularizer(Knowledge.parse("a: b > c"), NAMES, data=x)
     before = {name: tensor.clone() for name, tensor in regularizer.state_dict().items()}
     regularizer(3 * x)
-    assert list(before) == ["_extra_state", "relative.bandwidths"]
+    assert list(before) == ["relative.bandwidths"]
     torch.testing.assert_close(regularizer.state_dict()["relative.bandwidths"], before["relative.bandwidths"])
 
 
@@ -110,3 +122,18 @@ def test_half_precision_around_it_changes_nothing(text: str) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(regularizer(x.float()), expected)
     assert torch.equal(regularizer(x), expected)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, "auto"])
+def test_a_push_adds_the_weighted_gradient_of_the_penalty(weight: float | str) -> None:
+    parameter = nn.Parameter(torch.tensor([0.5, -1.0, 2.0]))
+    loss_gradient = torch.tensor([3.0, 0.0, 4.0])
+    parameter.grad = loss_gradient.clone()
+    push = Push(lambda n: parameter.expand(n, 3), lambda x: x.square().sum(1).mean(), Guidance(weight, ratio=0.2))
+    pushed = push([parameter], step=0)
+    assert pushed is not None and pushed.penalty == pytest.approx(5.25)
+    torch.testing.assert_close(parameter.grad, loss_gradient + pushed.weight * 2 * parameter.detach())
+    if weight == "auto":
+        assert (parameter.grad - loss_gradient).norm().item() == pytest.approx(0.2 * loss_gradient.norm().item())
+    else:
+        assert pushed.weight == weight

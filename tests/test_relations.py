@@ -54,7 +54,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         Knowledge.parse(text)
     except KnowledgeError as error:
-        assert all(fault.endswith((".", "'")) for fault in error.faults), error.faults  # noqa: PT017
+        assert all(problem.endswith((".", "'")) for problem in error.problems), error.problems  # noqa: PT017
 
 
 def test_a_chain_is_its_neighbouring_pairs() -> None:
@@ -90,14 +90,13 @@ def test_a_statement_goes_on_in_the_next_line(chance: random.Random) -> None:
 
 
 def test_what_is_read_on_ends_where_it_cannot_go_on() -> None:
-    with pytest.raises(KnowledgeError) as caught:
-        Knowledge.parse('a: {b, c\nd: e > f\ng: h > i >\n\nj: k > l\nm: n > "o\np: q > r')
-    assert [fault.split(":")[0] for fault in caught.value.faults] == [
+    known, problems = Knowledge.examine('a: {b, c\nd: e > f\ng: h > i >\n\nj: k > l\nm: n > "o\np: q > r')
+    assert [problem.split(":")[0] for problem in problems] == [
         "line 2, column 1",
         "line 3, column 11",
         "line 6, column 8",
     ]
-    assert caught.value.readable == Knowledge.parse("d: e > f\nj: k > l\np: q > r")
+    assert known == Knowledge.parse("d: e > f\nj: k > l\np: q > r")
 
 
 def test_every_other_mark_asks_for_more() -> None:
@@ -153,7 +152,9 @@ def test_a_file_is_read_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["knowledge.txt"]
 
 
-def test_a_faulty_text_still_gives_its_readable_statements() -> None:
+def test_a_text_with_problems_still_gives_its_readable_statements() -> None:
+    known, problems = Knowledge.examine("a: b > c\na b\n")
+    assert known == Knowledge.parse("a: b > c") and len(problems) == 1
     with pytest.raises(KnowledgeError) as caught:
         Knowledge.parse("a: b > c\na b\n")
-    assert caught.value.readable == Knowledge.parse("a: b > c")
+    assert caught.value.problems == tuple(problems)

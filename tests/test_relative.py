@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moreso import Knowledge, hsic, relative_test
-from moreso.relative import RelativeDependence
+from moreso.dependence.relative import RelativeDependence
 from tests import oracles
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "relative_dependency.json").read_text())

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moreso import Knowledge, Synthesizer, Verdict, audit, report
-from moreso.worth import Gain, Worth
+from moreso import Knowledge, Relation, Settings, Synthesizer, Verdict, audit, report
+from moreso.evaluation import Gain, Worth
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient # <same> pipe\nflow: inlet > ambient")
 
@@ -78,17 +78,18 @@ def test_the_page_shows_every_statement_and_escapes_it(
 def test_what_was_left_out_is_in_the_summary(plant: pd.DataFrame) -> None:
     knowledge = Knowledge.parse("outlet: inlet > ambient\nflow: inlet > ambient\ninlet: ambient > outlet")
     with pytest.warns(UserWarning, match="left out"):
-        fitted = Synthesizer("factor", knowledge, folds=1, max_epochs=5, random_state=0).fit(plant)
+        fitted = Synthesizer("factor", knowledge, settings=Settings(members=1), max_epochs=5, random_state=0).fit(plant)
     found = report(fitted, plant)
-    assert found.left_out == ("inlet: ambient > outlet",)
+    assert found.left_out == (Relation("inlet", "ambient", "outlet"),)
     assert any("'inlet: ambient > outlet' was left out of training" in line for line in found.summary)
 
 
 def test_what_statements_are_worth_is_shown_beside(
     plant: pd.DataFrame, fits: list[Synthesizer], tmp_path: Path
 ) -> None:
-    statements = {"flow: inlet > ambient": Gain(-0.25, -0.5, 0.125, (-0.25,) * 2), "outlet: inlet > ambient": GAIN}
-    worth = Worth(32, GAIN, statements, np.inf, 20)
+    outlet, flow = KNOWLEDGE
+    statements = ((flow, Gain(-0.25, -0.5, 0.125, (-0.25,) * 2)), (outlet, GAIN))
+    worth = Worth(32, GAIN, statements, np.inf, 20, KNOWLEDGE)
     found = report(fits[0], plant[40:], draws=100, worth=worth)
     found.write(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
@@ -99,3 +100,27 @@ def test_what_statements_are_worth_is_shown_beside(
     assert json.loads(found.to_json())["worth"]["extra_rows"] is None
     alone = report(fits[0], plant[40:], draws=100)
     assert alone.worth is json.loads(alone.to_json())["worth"] is None and "adds to the others" not in alone.to_html()
+
+
+def test_groups_are_named_alike_and_no_statement_is_lost(plant: pd.DataFrame) -> None:
+    knowledge = Knowledge.parse("unit = inlet, flow\nunit: outlet > ambient\nunit: outlet > ambient")
+    settings = Settings(members=1)
+    fitted = Synthesizer("factor", knowledge, trust="all", max_epochs=2, random_state=0, settings=settings).fit(plant)
+    found = report(fitted, plant, draws=100)
+    assert [row.relation for row in found.statements] == list(knowledge)
+    assert [row["relation"] for row in json.loads(found.to_json())["statements"]] == ["unit: outlet > ambient"] * 2
+    assert str(found).count("unit: outlet > ambient") == 2
+    assert found.to_html().count("<code>unit: outlet &gt; ambient</code>") == 2
+
+
+def test_a_statement_that_the_data_cannot_test_is_reported_all_the_same(plant: pd.DataFrame) -> None:
+    table = plant.copy()
+    table.loc[:29, "inlet"] = np.nan
+    table.loc[30:, "ambient"] = np.nan
+    settings = Settings(members=1)
+    fitted = Synthesizer("factor", KNOWLEDGE, trust="all", max_epochs=2, random_state=0, settings=settings).fit(table)
+    found = report(fitted, table, draws=300)
+    content = json.loads(found.to_json(), parse_constant=pytest.fail)
+    first = content["statements"][0]
+    assert (first["data_gap"], first["verdict"]) == (None, "never observed together")
+    assert "never observed together" in found.to_html() and "nan" not in found.to_html().lower()

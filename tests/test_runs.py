@@ -17,7 +17,7 @@ def test_every_job_is_done_and_none_mixes_its_line_with_another(processes: int, 
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_fault_ends_it_and_what_was_done_stays(processes: int, tmp_path: Path) -> None:
+def test_a_problem_ends_it_and_what_was_done_stays(processes: int, tmp_path: Path) -> None:
     path = tmp_path / "some.jsonl"
     with pytest.raises(TypeError, match="not JSON serializable"):
         runs.do(runs.write, [(path, {"run": 1}), (path, {"run": object()})], processes)

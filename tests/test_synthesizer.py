@@ -1,7 +1,9 @@
 """Tables in, tables out."""
 
+import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,26 +14,28 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from moreso import Knowledge, Synthesizer, archive, report
+from moreso import DataError, Knowledge, KnowledgeError, Relation, Settings, Synthesizer, report
+from moreso import _archive as archive
 from moreso.models import MODELS, VAE, FactorAnalysis, members
-from moreso.synthesizer import knowing, mixing
-from moreso.synthesizer import synthesizer as estimator
-from moreso.synthesizer.knowing import harmed
+from moreso.synthesizer import fitted as fitted_module
+from moreso.synthesizer import selection
+from moreso.synthesizer.ensemble import count_members
+from moreso.synthesizer.selection import dropout_shares, harmed
 from moreso.training import loop, split
 from moreso.training.checkpoint import State
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 
 
-@pytest.fixture(autouse=True)
-def _nothing_harms(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """After so few epochs chance decides about harm; the tests about harm say what it is."""
-    if "harm" not in request.node.name:
-        monkeypatch.setattr(knowing, "harmed", lambda plain, informed: False)
+def quick(**given: Any) -> Synthesizer:
+    """A fit of a moment, obedient: after so few epochs chance decides whether statements harm."""
+    return Synthesizer(**{"model": "factor", "max_epochs": 15, "random_state": 0, "trust": "all", **given})
 
 
-def quick(**settings: object) -> Synthesizer:
-    return Synthesizer(**{"model": "factor", "max_epochs": 15, "random_state": 0, **settings})  # type: ignore[arg-type]
+@pytest.fixture
+def _nothing_harms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of `trust="audit"` that are about something else than harm."""
+    monkeypatch.setattr(selection, "harmed", lambda plain, informed: False)
 
 
 def penalties(fitted: Synthesizer) -> list[tuple[float, ...]]:
@@ -139,12 +143,13 @@ def test_an_unset_seed_is_drawn_and_kept(plant: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one.sample(5), quick(random_state=one.seed_).fit(plant).sample(5))
 
 
+@pytest.mark.usefixtures("_nothing_harms")
 def test_what_the_rows_contradict_is_left_out_and_told(plant: pd.DataFrame, tmp_path: Path) -> None:
     both = Knowledge.parse("outlet: ambient > inlet\nflow: inlet > ambient")
     open_only = quick(knowledge=Knowledge.parse("flow: inlet > ambient")).fit(plant)
     with pytest.warns(UserWarning, match="'outlet: ambient > inlet' was left out of training"):
-        audited = quick(knowledge=both).fit(plant)
-    assert audited.left_out_ == ("outlet: ambient > inlet",)
+        audited = quick(knowledge=both, trust="audit").fit(plant)
+    assert audited.left_out_ == (Relation("outlet", "ambient", "inlet"),)
     pd.testing.assert_frame_equal(audited.sample(20), open_only.sample(20))
     obeyed = quick(knowledge=both, trust="all").fit(plant)
     assert obeyed.left_out_ == ()
@@ -153,9 +158,10 @@ def test_what_the_rows_contradict_is_left_out_and_told(plant: pd.DataFrame, tmp_
     assert Synthesizer.load(tmp_path / "model").left_out_ == audited.left_out_
 
 
+@pytest.mark.usefixtures("_nothing_harms")
 def test_with_all_left_out_the_model_is_the_plain_one(plant: pd.DataFrame) -> None:
     with pytest.warns(UserWarning, match="was left out"):
-        fitted = quick(knowledge=Knowledge.parse("outlet: ambient > inlet")).fit(plant)
+        fitted = quick(knowledge=Knowledge.parse("outlet: ambient > inlet"), trust="audit").fit(plant)
     assert fitted.plain_ is not None
     pd.testing.assert_frame_equal(fitted.sample(20), fitted.plain_.sample(20))
 
@@ -198,24 +204,24 @@ def test_an_interrupted_fit_is_usable_and_fits_nothing_more(
 
 
 @pytest.mark.parametrize("likelier", [0.0, 0.3])
-def test_rows_that_decide_when_to_stop_choose_the_dropout(
+def test_validation_rows_choose_the_dropout(
     plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, likelier: float
 ) -> None:
     """Without knowledge; the model with it then has the same."""
 
-    def score(self: Synthesizer, model: torch.nn.Module, X: pd.DataFrame) -> np.ndarray:
+    def score(model: torch.nn.Module, **rest: object) -> np.ndarray:
         dropouts = [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)]
         assert len(dropouts) == 2 * 4
         return np.array([float(p == likelier) for p in dropouts])
 
-    fitted = {share: quick(model="vae", dropout=share).fit(plant) for share in (0.0, 0.3)}
-    monkeypatch.setattr(Synthesizer, "_unseen", score)
+    fitted = {share: quick(model="vae", settings=Settings(dropout=share)).fit(plant) for share in (0.0, 0.3)}
+    monkeypatch.setattr(sys.modules["moreso.synthesizer.estimator"], "unseen_density", score)
     chosen = quick(model="vae").fit(plant)
     assert chosen.dropout_ == likelier
     assert chosen.histories_ == fitted[likelier].histories_ != fitted[0.3 - likelier].histories_
     pd.testing.assert_frame_equal(chosen.sample(9), fitted[likelier].sample(9))
     informed = quick(model="vae", knowledge=KNOWLEDGE).fit(plant)
-    alone = quick(model="vae", knowledge=KNOWLEDGE, dropout=likelier, compare=False).fit(plant)
+    alone = quick(model="vae", knowledge=KNOWLEDGE, settings=Settings(dropout=likelier), compare=False).fit(plant)
     assert informed.plain_ is not None
     assert informed.dropout_ == informed.plain_.dropout_ == likelier
     pd.testing.assert_frame_equal(informed.sample(9), alone.sample(9))
@@ -228,10 +234,10 @@ def test_rows_that_decide_when_to_stop_choose_the_dropout(
 
 
 def test_dropout_is_chosen_where_vaes_are_mixed_alone() -> None:
-    assert len(mixing.shares("vae", None, 2)) == 2
+    assert len(dropout_shares("vae", None, 2)) == 2
     for settings in [("vae", None, 1), ("flow", None, 4), (FactorAnalysis, None, 4)]:
-        assert mixing.shares(*settings) == [0.0]
-    assert mixing.shares("vae", 0.1, 4) == [0.1]
+        assert dropout_shares(*settings) == [0.0]
+    assert dropout_shares("vae", 0.1, 4) == [0.1]
 
 
 @pytest.mark.parametrize(("at", "models"), [(20, 2), (4 * 15 + 5, 4)])
@@ -278,12 +284,12 @@ def test_interrupted_with_knowledge_the_better_of_both_is_kept(
     own = VAE.loss
     lengths: list[tuple[int, int]] = []
     monkeypatch.setattr(VAE, "loss", loss)
-    monkeypatch.setattr(knowing, "harmed", judge)
+    monkeypatch.setattr(selection, "harmed", judge)
     for harm in (False, True):
         calls: list[bool] = []
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            fitted = quick(model="vae", knowledge=KNOWLEDGE).fit(plant)
+            fitted = quick(model="vae", knowledge=KNOWLEDGE, trust="audit").fit(plant)
         assert fitted.plain_ is not None
         assert len(members(fitted.plain_.model_)) == 4
         assert len(members(fitted.model_)) == (4 if harm else 2)
@@ -304,8 +310,9 @@ def test_no_other_checkpoints_are_deleted(plant: pd.DataFrame, tmp_path: Path) -
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, precision: str, tmp_path: Path) -> None:
     """On a GPU where there is one; what was trained is on the CPU, and of single precision."""
-    settings = {"device": "auto", "precision": precision, "compare": False, "max_epochs": 3}
-    fitted = quick(model=model, knowledge=KNOWLEDGE, **settings).fit(plant)
+    settings = Settings(precision=precision)
+    fitted = quick(model=model, knowledge=KNOWLEDGE, device="auto", compare=False, max_epochs=3, settings=settings)
+    fitted.fit(plant)
     assert {(value.device.type, value.is_floating_point() and value.dtype) for value in fitted.model_.parameters()} == {
         ("cpu", torch.float32)
     }
@@ -317,15 +324,15 @@ def test_every_model_trains_on_the_best_device(plant: pd.DataFrame, model: str, 
 def test_a_model_that_knowledge_harms_gives_way_to_the_plain_one(
     plant: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowing, "harmed", lambda plain, informed: False)
-    helped = quick(knowledge=KNOWLEDGE).fit(plant)
+    monkeypatch.setattr(selection, "harmed", lambda plain, informed: False)
+    helped = quick(knowledge=KNOWLEDGE, trust="audit").fit(plant)
     assert not helped.harm_
     assert helped.plain_ is not None
     assert not helped.sample(20).equals(helped.plain_.sample(20))
-    monkeypatch.setattr(knowing, "harmed", lambda plain, informed: True)
+    monkeypatch.setattr(selection, "harmed", lambda plain, informed: True)
     assert not quick(knowledge=KNOWLEDGE, trust="all").fit(plant).harm_
-    with pytest.warns(UserWarning, match=r"seem to harm: .* nats a row on the 60 rows .* model was kept"):
-        fitted = quick(knowledge=KNOWLEDGE).fit(plant)
+    with pytest.warns(UserWarning, match=r"seem to harm: .* nats a row on 60 validation rows.* model was kept"):
+        fitted = quick(knowledge=KNOWLEDGE, trust="audit").fit(plant)
     assert fitted.plain_ is not None
     pd.testing.assert_frame_equal(fitted.sample(20), fitted.plain_.sample(20))
     fitted.save(tmp_path / "model")
@@ -333,21 +340,19 @@ def test_a_model_that_knowledge_harms_gives_way_to_the_plain_one(
     assert any("seem to harm" in line for line in report(fitted, plant, draws=200).summary)
 
 
-def test_harm_is_judged_on_the_rows_that_decide_when_to_stop(
-    plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_validation_rows_judge_harm(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     def judge(plain: np.ndarray, informed: np.ndarray) -> bool:
         seen.append(plain)
         return False
 
     seen: list[np.ndarray] = []
-    monkeypatch.setattr(knowing, "harmed", judge)
-    fitted = quick(knowledge=KNOWLEDGE).fit(plant)
+    monkeypatch.setattr(selection, "harmed", judge)
+    fitted = quick(knowledge=KNOWLEDGE, trust="audit").fit(plant)
     assert fitted.plain_ is not None
     # For the factor model the validation loss is the mean of minus the log-likelihood, but for the change of units.
     for fold, (scores, history) in enumerate(zip(np.split(seen[0], 4), fitted.plain_.histories_, strict=True)):
-        _, stops = split(len(plant), fitted.validation, fitted.seed_, fold)
-        slope = fitted.columns_.log_slope(fitted.columns_.encode(plant.iloc[stops.numpy()]))
+        _, stops = split(len(plant), 0.25, fitted.seed_, fold)
+        slope = fitted.encoder_.log_slope(fitted.encoder_.encode(plant.iloc[stops.numpy()]))
         assert slope.mean() - scores.mean() == pytest.approx(min(history.validation_loss), rel=1e-4)
 
 
@@ -356,31 +361,31 @@ def test_few_rows_are_all_trained_on_by_a_mixture(plant: pd.DataFrame, monkeypat
     fitted = quick().fit(plant)
     models = members(fitted.model_)
     assert len(models) == 4 == len(fitted.histories_)
-    parts = [split(len(plant), fitted.validation, fitted.seed_, fold)[1] for fold in range(4)]
+    parts = [split(len(plant), 0.25, fitted.seed_, fold)[1] for fold in range(4)]
     assert sorted(torch.cat(parts).tolist()) == list(range(len(plant)))
-    encoded = torch.as_tensor(fitted.columns_.encode(plant), dtype=torch.float32)
+    encoded = torch.as_tensor(fitted.encoder_.encode(plant), dtype=torch.float32)
     each = torch.stack([model.log_prob(encoded) for model in models])  # type: ignore[operator]
-    densities = fitted.score_samples(plant) - fitted.columns_.log_slope(encoded.numpy())
+    densities = fitted.score_samples(plant) - fitted.encoder_.log_slope(encoded.numpy())
     np.testing.assert_allclose(densities, each.logsumexp(0).detach() - np.log(4), rtol=1e-4)
-    unseen = fitted.score_unseen(plant) - fitted.columns_.log_slope(encoded[torch.cat(parts)].numpy())
+    unseen = fitted.score_unseen(plant) - fitted.encoder_.log_slope(encoded[torch.cat(parts)].numpy())
     own = torch.cat([model.log_prob(encoded[part]) for model, part in zip(models, parts, strict=True)])  # type: ignore[operator]
     np.testing.assert_allclose(unseen, own.detach(), rtol=1e-4)
-    assert len(members(quick(folds=2).fit(plant).model_)) == 2
+    assert len(members(quick(settings=Settings(members=2)).fit(plant).model_)) == 2
 
 
 @pytest.mark.parametrize(
     ("rows", "count"), [(4, 4), (6, 3), (200, 4), (201, 3), (266, 3), (400, 2), (401, 1), (5000, 1)]
 )
 def test_the_more_rows_the_fewer_models(rows: int, count: int) -> None:
-    assert mixing.folds(rows, 0.25) == count
-    assert mixing.folds(rows, 0.5) == min(2, count)
+    assert count_members(rows, 0.25) == count
+    assert count_members(rows, 0.5) == min(2, count)
 
 
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-5, 5)), min_size=1, max_size=20))
 def test_harm_is_a_mean_that_is_lower_by_more_than_nothing(pairs: list[tuple[float, float]]) -> None:
     plain, change = map(np.array, zip(*pairs, strict=True))
-    assume(abs(change.mean() + knowing.HARM) > 1e-9)
-    assert harmed(plain, plain + change) == (change.mean() < -knowing.HARM)
+    assume(abs(change.mean() + selection.HARM) > 1e-9)
+    assert harmed(plain, plain + change) == (change.mean() < -selection.HARM)
 
 
 def test_harm_where_a_row_has_no_density() -> None:
@@ -393,13 +398,14 @@ def test_harm_where_a_row_has_no_density() -> None:
 def test_long_tables_are_scored_in_parts(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory of an importance-weighted density grows with the rows that are scored at once."""
     fitted = quick().fit(plant)
-    whole, seen, score = fitted.score_samples(plant), [], fitted.model_.log_prob
+    seen: list[int] = []
+    whole, score = fitted.score_samples(plant), getattr(fitted.model_, "log_prob")  # noqa: B009 (of no module)
 
-    def spy(x: torch.Tensor) -> torch.Tensor:
+    def spy(x: torch.Tensor) -> Any:
         seen.append(len(x))
         return score(x)
 
-    monkeypatch.setattr(estimator, "SCORED", 25)
+    monkeypatch.setattr(fitted_module, "SCORED", 25)
     monkeypatch.setattr(fitted.model_, "log_prob", spy)
     np.testing.assert_allclose(fitted.score_samples(plant), whole, rtol=1e-5)
     assert seen == [25, 25, 10]
@@ -411,9 +417,9 @@ def test_harm_is_judged_on_a_bounded_number_of_rows(plant: pd.DataFrame, monkeyp
         return False
 
     seen: list[int] = []
-    monkeypatch.setattr(knowing, "harmed", judge)
-    monkeypatch.setattr(knowing, "JUDGED", 9)
-    quick(knowledge=KNOWLEDGE).fit(plant)
+    monkeypatch.setattr(selection, "harmed", judge)
+    monkeypatch.setattr(fitted_module, "JUDGES", 9)
+    quick(knowledge=KNOWLEDGE, trust="audit").fit(plant)
     assert seen == [8]
 
 
@@ -422,15 +428,15 @@ def test_a_killed_fit_does_not_repeat_the_models_that_had_ended(
     plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, models: int
 ) -> None:
     """With knowledge and without it; the VAE without it twice."""
-    epoch, ran, deadly = loop._Rounds.epoch, [0], 10**9
+    epoch, ran, deadly = loop._Epochs.run, [0], 10**9
 
-    def dying(self: loop._Rounds, state: State, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    def dying(self: loop._Epochs, state: State, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         ran[0] += 1
         if ran[0] == deadly:
             raise SystemError
         return epoch(self, state, optimizer)
 
-    monkeypatch.setattr(loop._Rounds, "epoch", dying)
+    monkeypatch.setattr(loop._Epochs, "run", dying)
     file = tmp_path / "a.checkpoint"
 
     def fit() -> Synthesizer:
@@ -460,3 +466,39 @@ def test_a_mixture_of_models_without_density_has_none(plant: pd.DataFrame) -> No
             score(plant)
     own = quick(model=FactorAnalysis, max_epochs=2).fit(plant)
     assert own.name == "FactorAnalysis" and own.has_likelihood
+
+
+def test_a_fit_is_one_frozen_value(plant: pd.DataFrame) -> None:
+    """Set once, at the end; what was fitted before stays when a fit fails."""
+    synthesizer = quick(knowledge=KNOWLEDGE).fit(plant)
+    before = synthesizer.fitted_
+    with pytest.raises(DataError):
+        synthesizer.fit(plant[:3])
+    assert synthesizer.fitted_ is before
+    with pytest.raises(AttributeError):
+        before.seed = 7  # type: ignore[misc]
+    assert synthesizer.plain_ is not None and synthesizer.plain_.fitted_ is before.plain
+    assert synthesizer.plain_.knowledge is None
+
+
+def test_all_problems_are_raised_at_once_as_what_they_are(plant: pd.DataFrame) -> None:
+    table = plant.assign(flow=np.inf)
+    for settings, kind, count in (
+        ({"knowledge": Knowledge.parse("outlet: inlet > flow\noutlet: wind > rain"), "weight": -1}, KnowledgeError, 4),
+        ({"weight": -1}, DataError, 2),
+    ):
+        with pytest.raises(kind) as caught:
+            quick(**settings).fit(table)
+        assert len(str(caught.value).splitlines()) == count
+    with pytest.raises(ValueError, match="weight") as plain:
+        quick(weight=-1).fit(plant)
+    assert not isinstance(plain.value, DataError | KnowledgeError)
+
+
+def test_statements_about_columns_that_were_never_observed_together_are_trained(plant: pd.DataFrame) -> None:
+    table = plant.copy()
+    table.loc[:29, "inlet"] = np.nan
+    table.loc[30:, "ambient"] = np.nan
+    fitted = quick(knowledge=KNOWLEDGE, compare=False).fit(table)
+    assert fitted.left_out_ == ()
+    assert all(history.penalty and max(history.penalty) > 0 for history in fitted.histories_)

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from moreso.tables import check_table, read_table, write_table
+from moreso.tabular import column_problems, read_table, table_problems, write_table
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "feather", "CSV"])
@@ -27,17 +28,30 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 def test_duplicate_columns_and_an_empty_table_are_refused(plant: pd.DataFrame) -> None:
     doubled = pd.concat([plant, plant[["inlet"]]], axis=1)
-    with pytest.raises(ValueError, match="column 'inlet' occurs more than once"):
-        check_table(doubled)
-    with pytest.raises(ValueError, match="the table has no columns"):
-        check_table(plant[[]])
+    assert table_problems(doubled) == ["column 'inlet' occurs more than once. Give every column a name of its own."]
+    assert table_problems(plant[[]]) == ["the table has no columns. Check the file."]
 
 
-def test_only_the_columns_that_are_used_must_be_numbers(plant: pd.DataFrame) -> None:
-    mixed = plant.assign(site="north")
-    check_table(mixed, ["inlet", "outlet"])
-    with pytest.raises(ValueError, match="column 'site' is not numeric"):
-        check_table(mixed)
+def test_only_the_columns_that_statements_name_must_vary(plant: pd.DataFrame) -> None:
+    mixed = plant.assign(site="north", late=np.nan)
+    assert table_problems(mixed, ["inlet", "outlet"], modelled=True) == []
+    sentences = [
+        "column 'site' is constant (every value is north). Leave it out.",
+        "column 'late' is empty. Leave it out.",
+    ]
+    assert table_problems(mixed, ["site", "late"]) == sentences
+    assert table_problems(mixed, ["site", "late"], modelled=True) == sentences
+
+
+def test_coordinates_must_be_numbers_without_missing_values(plant: pd.DataFrame) -> None:
+    assert column_problems(plant.inlet, numeric=True) == []
+    for column, sentence in (
+        (plant.inlet.astype(str), "is not numeric"),
+        (plant.inlet.where(plant.inlet > 0), "missing values"),
+        (0 * plant.inlet + np.inf, "has infinite values"),
+    ):
+        (problem,) = column_problems(column, numeric=True)
+        assert sentence in problem and "'inlet'" in problem
 
 
 def test_new_files_have_ordinary_permissions(plant: pd.DataFrame, tmp_path: Path) -> None:
@@ -64,17 +78,20 @@ def test_a_query_gives_a_table(plant: pd.DataFrame, tmp_path: Path, monkeypatch:
 
 def test_a_query_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    monkeypatch.delitem(sys.modules, "moreso.sql", raising=False)
+    monkeypatch.delitem(sys.modules, "moreso.tabular.sql", raising=False)
     (tmp_path / "plant.sql").write_text("SELECT 1")
     with pytest.raises(ValueError, match=r"needs the package 'duckdb'. Install it with: pip install 'moreso\[sql\]'"):
         read_table(tmp_path / "plant.sql")
 
 
 def test_texts_with_too_many_levels_are_refused(plant: pd.DataFrame) -> None:
-    check_table(plant.assign(site=["north", "south"] * 30), categories=True)
-    for levels, sentence in (
-        ([f"n{i}" for i in range(60)], "column 'site' holds 60 different texts in 60 rows"),
-        (["north"] * 60, "column 'site' is constant"),
-    ):
-        with pytest.raises(ValueError, match=sentence):
-            check_table(plant.assign(site=levels), categories=True)
+    """By audit and model alike; statements also compare no more than 100 levels."""
+    assert table_problems(plant.assign(site=["north", "south"] * 30), ["site"], modelled=True) == []
+    named = plant.assign(site=[f"n{i}" for i in range(60)])
+    for measured, modelled in ((["site"], False), ((), True), (["site"], True)):
+        (problem,) = table_problems(named, measured, modelled=modelled)
+        assert "column 'site' holds 60 different texts in 60 rows" in problem
+    towns = pd.concat([plant] * 5).assign(site=[f"n{i % 120}" for i in range(300)])
+    assert table_problems(towns, modelled=True) == []
+    (problem,) = table_problems(towns, ["site"], modelled=True)
+    assert "'site' holds 120 different texts" in problem and "100" in problem

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from moreso import Knowledge, Regularizer
+from moreso.guidance import AUTO_RATIO, Guidance, Term, relative_weight, seeded
 from moreso.models import FactorAnalysis
-from moreso.training import AUTO_RATIO, fit, loop, machine, relative_weight, seeded, split
-from moreso.training.machine import DEVICES
+from moreso.training import Resume, Schedule, fit, loop, machine, split
+from moreso.training.device import DEVICES
 
 
 class Noisy(FactorAnalysis):
@@ -39,7 +40,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     states = []
     for seed in (1, 1, 2):
         trained = model()
-        fit(trained, rows(), max_epochs=5, random_state=seed)
+        fit(trained, rows(), random_state=seed, schedule=Schedule(max_epochs=5))
         states.append(trained.loadings.detach())
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -47,7 +48,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_fit() -> None:
     trained = model()
-    history = fit(trained, rows(), max_epochs=2000, patience=15)
+    history = fit(trained, rows(), schedule=Schedule(max_epochs=2000, patience=15))
     assert history.epochs == history.best_epoch + 16 < 2000
     assert history.validation_loss[history.best_epoch] == min(history.validation_loss)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
@@ -62,7 +63,7 @@ def test_the_noise_is_trained_on_alone_from_the_best_epoch(stated: str | None) -
     for build in (FactorAnalysis, Noisy):
         penalty = Regularizer(Knowledge.parse(stated), ["a", "b", "c"], data=table) if stated else None
         trained = model(build)
-        histories.append(fit(trained, table, penalty=penalty, patience=15, learning_rate=0.02))
+        histories.append(fit(trained, table, penalty=penalty, schedule=Schedule(patience=15, learning_rate=0.02)))
         found.append({name: value.detach().clone() for name, value in trained.named_parameters()})
         assert all(parameter.requires_grad for parameter in trained.parameters())
     whole, more = histories
@@ -81,7 +82,7 @@ def test_the_noise_is_not_trained_on_after_the_last_epoch_or_an_interrupt() -> N
         return x.square().mean()
 
     calls: list[int] = []
-    for settings in ({"max_epochs": 7}, {"penalty": penalty}):
+    for settings in ({"schedule": Schedule(max_epochs=7)}, {"penalty": penalty}):
         history = fit(model(Noisy), rows(), **settings)
         assert history.epochs == 7
 
@@ -89,7 +90,7 @@ def test_the_noise_is_not_trained_on_after_the_last_epoch_or_an_interrupt() -> N
 def test_noise_that_was_frozen_stays_as_it_is() -> None:
     trained = model(Noisy)
     trained.log_scale.requires_grad_(False)
-    history = fit(trained, rows(), patience=5, learning_rate=0.05)
+    history = fit(trained, rows(), schedule=Schedule(patience=5, learning_rate=0.05))
     assert history.epochs == history.best_epoch + 6
     assert (trained.log_scale == -0.5).all()
 
@@ -105,7 +106,7 @@ def test_patience_is_shorter_where_an_epoch_is_many_steps() -> None:
     with torch.random.fork_rng():
         still = Still(1, 1)
     for n, batch_size, patience in ((40, 10, 200), (40, 2, 134), (400, 1, 10)):
-        history = fit(still, rows(n), batch_size=batch_size, max_epochs=300)
+        history = fit(still, rows(n), schedule=Schedule(batch_size=batch_size, max_epochs=300))
         assert history.best_epoch == 0
         assert history.epochs == patience + 1
 
@@ -122,7 +123,7 @@ def test_validation_rows_are_not_trained_on(fold: int) -> None:
 
     numbered = torch.arange(40.0)[:, None].repeat(1, 3) / 40
     with torch.random.fork_rng():
-        fit(Spy(3), numbered, max_epochs=3, validation=0.25, fold=fold, batch_size=8)
+        fit(Spy(3), numbered, fold=fold, schedule=Schedule(max_epochs=3, validation=0.25, batch_size=8))
     trained, stops = ({round(row / 40, 4) for row in part.tolist()} for part in split(40, 0.25, 0, fold))
     assert {round(value, 4) for value in torch.cat(seen).tolist()} == trained
     assert len(trained) == 30 and len(stops) == 10 and not trained & stops
@@ -134,7 +135,9 @@ def test_a_penalty_moves_the_model_towards_what_was_stated() -> None:
     gaps = []
     for weight in (0, "auto", 3.0):
         trained = model()
-        history = fit(trained, rows(), penalty=regularizer, weight=weight, max_epochs=60)
+        history = fit(
+            trained, rows(), penalty=regularizer, guidance=Guidance(weight=weight), schedule=Schedule(max_epochs=60)
+        )
         assert len(history.penalty) == (history.epochs if weight else 0)
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(0)
@@ -157,7 +160,13 @@ def test_a_weight_multiplies_the_penalty() -> None:
     losses = []
     for weight in (2.0, 6.0):
         trained = model()
-        fit(trained, rows(), penalty=lambda x: x.mean() * 0 + x.square().mean(), weight=weight, max_epochs=1)
+        fit(
+            trained,
+            rows(),
+            penalty=lambda x: x.mean() * 0 + x.square().mean(),
+            guidance=Guidance(weight=weight),
+            schedule=Schedule(max_epochs=1),
+        )
         losses.append(trained.log_scale.detach())
     assert not torch.equal(losses[0], losses[1])
 
@@ -170,11 +179,11 @@ def test_a_penalty_is_asked_at_every_kth_step() -> None:
             seen.append(len(x))
             return x.square().mean()
 
-        fit(model(), rows(), penalty=penalty, every=every, draws=7, max_epochs=12)
+        fit(model(), rows(), penalty=penalty, guidance=Guidance(every=every, draws=7), schedule=Schedule(max_epochs=12))
         assert seen == [7] * expected
 
 
-LONG = {"patience": 8, "batch_size": 10, "checkpoint_every": 20, "validation": 0.25}
+LONG = Schedule(patience=8, batch_size=10, validation=0.25)
 KNOWLEDGE = Knowledge.parse("a: b > c\nb: c > a")
 
 
@@ -184,18 +193,18 @@ class Killing(Regularizer):
     calls = 0
     deadly = 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def measure(self, x: torch.Tensor, standard_error: torch.Tensor | None = None) -> Term:
         self.calls += 1
         if self.calls == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().forward(x)
+        return super().measure(x, standard_error)
 
 
 def killed(path: str, deadly: int) -> None:
     """Fit until death; called in a process of its own."""
     penalty = Killing(KNOWLEDGE, ["a", "b", "c"], data=rows())
     penalty.deadly = deadly
-    fit(model(Noisy), rows(), penalty=penalty, checkpoint=path, **LONG)  # type: ignore[arg-type]
+    fit(model(Noisy), rows(), penalty=penalty, schedule=LONG, resume=Resume(path, every=20))
 
 
 @pytest.mark.parametrize("deadly", [70, 115])
@@ -207,15 +216,15 @@ def test_a_killed_fit_goes_on_to_the_same_bits(deadly: int, tmp_path: Path) -> N
     assert run.returncode == -signal.SIGKILL, run.stderr
     assert path.exists()
     found = []
-    for checkpoint in (path, None):
+    for resume in (Resume(path, every=20), None):
         trained = model(Noisy)
         penalty = Killing(KNOWLEDGE, ["a", "b", "c"], data=rows())
-        history = fit(trained, rows(), penalty=penalty, checkpoint=checkpoint, **LONG)  # type: ignore[arg-type]
+        history = fit(trained, rows(), penalty=penalty, schedule=LONG, resume=resume)
         found.append((history, penalty.calls, trained.state_dict()))
     (resumed, calls, state), (whole, all_calls, expected) = found
     assert deadly - 24 <= all_calls - calls < deadly, "it went on from the last checkpoint, not from the start"
     assert resumed == whole
-    alone = 3 * (whole.best_epoch + LONG["patience"] + 1)
+    alone = 3 * (whole.best_epoch + LONG.patience + 1)
     assert (deadly > alone) == (deadly == 115), "one is killed while the noise is trained on alone"
     assert all(torch.equal(state[name], expected[name]) for name in expected)
     assert not path.exists()
@@ -232,14 +241,14 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path: Path) -> None:
     )
     for settings in (
         {"rows": rows() + 1},
-        {"draws": 100},
+        {"guidance": Guidance(draws=100)},
         {"penalty": other},
         {"penalty": looser},
         {"penalty": None},
     ):
-        arguments = {"rows": rows(), "penalty": penalty, **LONG, **settings}
+        arguments = {"rows": rows(), "penalty": penalty, "schedule": LONG, **settings}
         with pytest.raises(ValueError, match=r"belongs to a fit of other rows or with other settings\. Delete it"):
-            fit(model(Noisy), checkpoint=path, **arguments)  # type: ignore[arg-type]
+            fit(model(Noisy), resume=Resume(path, every=20), **arguments)  # type: ignore[arg-type]
     assert path.read_bytes() == before
 
 
@@ -252,11 +261,11 @@ def test_an_interrupted_fit_leaves_the_best_model() -> None:
 
     calls: list[int] = []
     trained, whole = model(), model()
-    history = fit(trained, rows(), penalty=penalty, max_epochs=60)
+    history = fit(trained, rows(), penalty=penalty, schedule=Schedule(max_epochs=60))
     assert history.interrupted
     assert history.epochs == 19
     calls = [0] * 100
-    expected = fit(whole, rows(), penalty=penalty, max_epochs=19)
+    expected = fit(whole, rows(), penalty=penalty, schedule=Schedule(max_epochs=19))
     assert not expected.interrupted
     assert history.validation_loss == expected.validation_loss
     assert torch.equal(trained.loadings, whole.loadings)
@@ -264,7 +273,9 @@ def test_an_interrupted_fit_leaves_the_best_model() -> None:
 
 def test_loggers_get_a_line_an_epoch(tmp_path: Path) -> None:
     penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
-    history = fit(model(), rows(), penalty=penalty, max_epochs=12, fabric=machine(log=tmp_path, name="here"))
+    history = fit(
+        model(), rows(), penalty=penalty, fabric=machine(log=tmp_path, name="here"), schedule=Schedule(max_epochs=12)
+    )
     lines = pd.read_csv(tmp_path / "here" / "version_0" / "metrics.csv")
     assert lines.step.tolist() == list(range(1, 13))
     assert lines.validation_loss.tolist() == pytest.approx(list(history.validation_loss))
@@ -292,7 +303,7 @@ def test_half_precision_reaches_losses_and_samples_and_no_parameter() -> None:
     with torch.random.fork_rng():
         trained = Linear()
     penalty = Regularizer(KNOWLEDGE, ["a", "b", "c"], data=rows())
-    fit(trained, rows(), penalty=penalty, max_epochs=3, fabric=machine(precision="bf16-mixed"))
+    fit(trained, rows(), penalty=penalty, fabric=machine(precision="bf16-mixed"), schedule=Schedule(max_epochs=3))
     assert set(seen) == {("loss", torch.bfloat16), ("sample", torch.bfloat16)}
     assert {value.dtype for value in trained.state_dict().values()} == {torch.float32}
 
@@ -323,7 +334,7 @@ def test_a_gpu_is_seeded_before_its_first_use(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(loop, "seeded", spy)
     fabric = machine()
-    fit(model(), rows(), max_epochs=1, fabric=fabric)
+    fit(model(), rows(), fabric=fabric, schedule=Schedule(max_epochs=1))
     assert devices[0] == fabric.device
 
 
@@ -331,8 +342,9 @@ def test_a_gpu_is_seeded_before_its_first_use(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_fit_on_a_gpu_is_the_same_in_another_process() -> None:
     code = (
-        "import torch; from moreso.models import VAE; from moreso.training import fit, machine; torch.manual_seed(0);"
-        "x = torch.randn(40, 3); print(fit(VAE(3), x, max_epochs=5, fabric=machine('cuda')).validation_loss)"
+        "import torch; from moreso.models import VAE; from moreso.training import Schedule, fit, machine;"
+        "torch.manual_seed(0); x = torch.randn(40, 3); schedule = Schedule(max_epochs=5);"
+        "print(fit(VAE(3), x, fabric=machine('cuda'), schedule=schedule).validation_loss)"
     )
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)}
     assert len(found) == 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -12,16 +13,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from moreso import Knowledge, Synthesizer, worth
-from moreso.cli import main, models
-from moreso.synthesizer import mixing
-from moreso.worth import Gain, extra_rows
+import moreso
+from moreso import Knowledge, Relation, Settings, Synthesizer, worth
+from moreso.cli import main
+from moreso.evaluation import Gain, extra_rows
+from moreso.synthesizer.ensemble import Ensemble, Trainer
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient @ 0.9  # same pipe\nflow: inlet > ambient")
 
 
-def quick(**settings: object) -> Synthesizer:
-    return Synthesizer(**{"model": "factor", "knowledge": KNOWLEDGE, "folds": 1, "max_epochs": 15, **settings})  # type: ignore[arg-type]
+def quick(**given: Any) -> Synthesizer:
+    one = Settings(members=1)
+    return Synthesizer(**{"model": "factor", "knowledge": KNOWLEDGE, "settings": one, "max_epochs": 15, **given})
 
 
 def test_the_interval_is_the_corrected_one() -> None:
@@ -32,7 +35,7 @@ def test_the_interval_is_the_corrected_one() -> None:
 
 
 def test_the_interval_covers_the_mean_of_overlapping_splits() -> None:
-    """The score is a mean over training rows that splits share, plus one over test rows; the truth is 0."""
+    """The score is a mean over training rows that splits share, plus one over test rows; its mean is 0."""
     random, covered, naive = np.random.default_rng(0), 0, 0
     for _ in range(400):
         rows = random.normal(size=50)
@@ -64,8 +67,8 @@ def test_the_budget_is_kept_and_what_it_buys_comes_in_order(plant: pd.DataFrame)
         assert (found.fits, len(found.statements)) == (fits, told), budget
         assert found.rows == 48
         assert len(found.gain.splits) == splits
-    assert list(found.statements) == ["outlet: inlet > ambient", "flow: inlet > ambient"]
-    assert len(found.statements["flow: inlet > ambient"].splits) == 2
+    assert [relation for relation, _ in found.statements] == list(KNOWLEDGE)
+    assert all(len(gain.splits) == 2 for _, gain in found.statements)
     assert "The statements change" in str(found)
 
 
@@ -73,22 +76,23 @@ def test_the_plain_model_of_a_split_chooses_the_dropout(plant: pd.DataFrame, mon
     def parts(model: torch.nn.Module) -> Iterator[float]:
         return (part.p for part in model.modules() if isinstance(part, torch.nn.Dropout))
 
-    def train(*args: Any, **settings: Any) -> Any:
-        trained.append((settings["name"], args[0].keywords["dropout"]))
-        return own(*args, **settings)
+    def train(self: Trainer, name: str, dropout: float, *rest: Any) -> Ensemble:
+        trained.append((name, dropout))
+        return own(self, name, dropout, *rest)
 
     trained: list[tuple[str, float]] = []
-    own = mixing.train
-    monkeypatch.setattr(mixing, "train", train)
-    monkeypatch.setattr(Synthesizer, "_unseen", lambda self, model, X: np.array([next(parts(model))]))
-    worth(quick(model="vae", folds=4, max_epochs=2), plant[:40], splits=2, budget=4)
+    own = Trainer.train
+    monkeypatch.setattr(Trainer, "train", train)
+    estimator = sys.modules["moreso.synthesizer.estimator"]
+    monkeypatch.setattr(estimator, "unseen_density", lambda model, **rest: np.array([next(parts(model))]))
+    worth(quick(model="vae", settings=None, max_epochs=2), plant[:40], splits=2, budget=4)
     assert trained == [("plain", 0), ("plain-dropout", 0.3)] * 2 + [("knowledge", 0.3)] * 2
 
 
 def test_without_a_weight_nothing_is_worth_anything(plant: pd.DataFrame) -> None:
     found = worth(quick(weight=0), plant, splits=2, budget=12)
     assert found.gain == Gain(0, 0, 0, (0, 0))
-    assert {gain.mean for gain in found.statements.values()} == {0}
+    assert {gain.mean for _, gain in found.statements} == {0}
     assert found.extra_rows == 0
 
 
@@ -98,7 +102,16 @@ def test_a_statement_that_changes_the_model_carries_the_gain(plant: pd.DataFrame
         quick(knowledge=Knowledge.parse("outlet: inlet > ambient"), max_epochs=60), plant, splits=3, budget=20
     )
     assert found.gain.mean != 0
-    assert found.statements["outlet: inlet > ambient"] == found.gain
+    assert found.statements == ((Relation("outlet", "inlet", "ambient"), found.gain),)
+
+
+def test_statements_are_told_apart_and_named_as_the_person_named_them(plant: pd.DataFrame) -> None:
+    """Also one that is made twice."""
+    knowledge = Knowledge.parse("unit = inlet, flow\nunit: outlet > ambient\nunit: outlet > ambient")
+    found = worth(quick(knowledge=knowledge), plant, splits=2, budget=12)
+    assert found.to_frame().relation.tolist() == ["unit: outlet > ambient"] * 2
+    assert [each["relation"] for each in found.to_dict()["statements"]] == ["unit: outlet > ambient"] * 2
+    assert str(found).count("unit: outlet > ambient") == 2
 
 
 def test_the_command(plant: pd.DataFrame, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +119,7 @@ def test_the_command(plant: pd.DataFrame, tmp_path: object, monkeypatch: pytest.
     plant.to_csv("data.csv", index=False)
     with open("known.txt", "w", encoding="utf-8") as file:
         file.write("outlet: inlet > ambient")
-    monkeypatch.setattr(models, "Synthesizer", partial(Synthesizer, max_epochs=15))
+    monkeypatch.setattr(moreso, "Synthesizer", partial(Synthesizer, max_epochs=15))
     arguments = ["worth", "data.csv", "known.txt", "--model", "factor", "--splits", "2", "--budget", "6"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -10,7 +10,8 @@ import torch
 
 from moreso import Knowledge, KnowledgeError, adapters, audit
 from moreso.adapters import check_adapter
-from moreso.adapters.push import MARGIN, forked
+from moreso.guidance import forked
+from moreso.regularizer import MARGIN
 
 ctgan = pytest.importorskip("ctgan", reason="ctgan")
 
@@ -105,6 +106,17 @@ def test_rows_are_measured_as_an_audit_does() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_two_levels_are_measured_as_an_audit_does(name: str) -> None:
+    """In the table one column, in the library's rows two."""
+    rows = table()[["a", "c", "level"]].assign(unit=lambda each: each["a"] > 0)
+    adapter, knowledge = fitted(name, rows, ("level", "unit")), Knowledge.parse("unit: a > c\nc: unit > level")
+    gaps = adapter.regularizer(knowledge, rows).gaps(adapter.rows(rows)).gap.tolist()
+    assert gaps == pytest.approx(audit(rows, knowledge).to_frame()["gap"].tolist(), rel=0.05)
+    with forked(0):
+        assert adapter.regularizer(knowledge, rows)(adapter.draw(50)).item() > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_statements_are_pushed_in_the_library_s_own_fit(name: str) -> None:
     """Levels, and rows given or not; a second fit in the block learns its columns anew."""
     rows, knowledge = table(), Knowledge.parse("level: c > a")
@@ -133,7 +145,7 @@ def test_a_table_may_be_an_array_without_levels(name: str) -> None:
     assert len(push.history) == 2
 
 
-def test_a_narrow_type_is_no_fault() -> None:
+def test_a_narrow_type_is_no_problem() -> None:
     """The library may sample what the type cannot hold, which is no reason to refuse it."""
     rows = table().astype({"small": "uint8"})
     host = model("TVAE", epochs=1)

@@ -10,7 +10,7 @@ import torch
 
 from moreso import Knowledge, adapters
 from moreso.adapters import check_adapter
-from moreso.adapters.push import forked
+from moreso.guidance import forked
 from tests.test_libraries import FALSE, NAMES, rows
 
 pytest.importorskip("pythae", reason="pythae")
@@ -107,7 +107,7 @@ def test_a_draw_is_what_the_sampler_returns_and_leaves_the_modes() -> None:
         assert torch.equal(found[0], found[1]) and torch.equal(found[1], found[2])
 
 
-def test_faults_are_told() -> None:
+def test_problems_are_told() -> None:
     with pytest.raises(TypeError, match="the model must be an autoencoder of pythae, got Identity"):
         adapters.pythae.Autoencoder(torch.nn.Identity())
     with forked(0):

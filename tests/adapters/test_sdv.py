@@ -9,7 +9,7 @@ import pytest
 
 from moreso import Knowledge, adapters
 from moreso.adapters import check_adapter
-from moreso.adapters.push import forked
+from moreso.guidance import forked
 from tests.adapters.test_ctgan import table
 
 pytest.importorskip("sdv", reason="sdv")

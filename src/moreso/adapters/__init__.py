@@ -1,17 +1,17 @@
-"""Knowledge inside libraries that people already use: one file each, imported on demand."""
+"""Knowledge in libraries that people already use: one module per library, imported on demand."""
 
 from importlib import import_module
 from types import ModuleType
 
 from moreso.adapters.attaching import Adapter, attach
 from moreso.adapters.checking import Checked, check_adapter
-from moreso.adapters.push import Push, Pushed
+from moreso.guidance import Push, Pushed
 
 __all__ = ["Adapter", "Checked", "Push", "Pushed", "attach", "check_adapter"]
 
-# library -> what pip installs, where moreso itself does not need it.
+# library -> what pip installs, or "" if moreso itself depends on it.
 LIBRARIES = {
-    # Under the Business Source License: in no extra, for whoever wants it to install.
+    # Under the Business Source License, so in no extra: users install it themselves.
     "ctgan": "ctgan",
     "distributions": "",
     "gpytorch": "moreso[gpytorch]",
@@ -23,7 +23,7 @@ LIBRARIES = {
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import the file of a library when it is first asked for."""
+    """Import the module of a library on first use."""
     if name not in LIBRARIES:
         raise AttributeError(f"module 'moreso.adapters' has no attribute '{name}'. It has {', '.join(LIBRARIES)}.")
     try:

@@ -1,4 +1,4 @@
-"""Knowledge inside a training loop that somebody else wrote, by a hook on the optimizer's step."""
+"""Knowledge in a training loop that somebody else wrote, through a hook on the optimizer's step."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,34 +8,34 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
-from moreso.adapters.push import Draw, Push, Pushed, check_fired, penalty_of
+from moreso.adapters.common import check_fired, make_push, penalty_of
+from moreso.dependence import Features
+from moreso.guidance import Draw, Penalty, Push, Pushed
 from moreso.relations import Knowledge
-from moreso.relative import Features
-from moreso.training import Penalty
 
 
 @runtime_checkable
 class HasParameters(Protocol):
-    """A module, or anything else that is trained.
+    """A module, or anything else that can be trained.
 
-    Where there is `buffers()` too, these are what a draw must leave as it was, as the statistics of a BatchNorm.
+    If it also has `buffers()`, these are restored after each draw, such as the statistics of a BatchNorm.
     """
 
     def parameters(self) -> Iterable[Tensor]:
-        """Return the parameters that draws depend on; none as long as the network does not exist."""
+        """Return the parameters that draws depend on; none until the network exists."""
         ...
 
 
 @runtime_checkable
 class Adapter(HasParameters, Protocol):
-    """What moreso needs to know of somebody else's model; `check_adapter` says whether it is so."""
+    """What moreso needs from somebody else's model; `check_adapter` checks it."""
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n samples with gradients to the parameters, by the law of `sample`."""
+        """Return n samples with gradients to the parameters, from the same distribution as `sample`."""
         ...
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n samples of the library's own sampler, in the form of `draw`."""
+        """Return n samples from the library's own sampler, in the form of `draw`."""
         ...
 
 
@@ -54,36 +54,40 @@ def attach(
 ) -> Iterator[Push]:
     """Push a model towards knowledge while somebody else's loop trains it inside the `with` block.
 
-    Before each step of an optimizer that moves parameters of the model, the gradient of `weight * regularizer(draw(n))`
-    is added to the one that the loss has left: the same step as on `loss + weight * regularizer(draw(n))`, whatever the
-    loop. Closures are wrapped and return the sum, with the same random numbers throughout one step, as LBFGS needs;
-    accumulated gradients get one push a step; gradients that a `GradScaler` has scaled get a scaled one; under
-    `torch.distributed` the mean over all processes is pushed, each drawing samples of its own.
+    Before each optimizer step on parameters of the model, the gradient of `weight * regularizer(draw(n))` is added to
+    the gradient of the loss. The step is the same as on `loss + weight * regularizer(draw(n))`, whatever the loop:
 
-    The draws use random numbers of their own, and the buffers of a module are put back, so that with weight 0, which
-    only fills `history`, training is bit-identical to training without. It is a step's gradient that is pushed: after
-    gradient clipping, where there is any.
+    - Closures are wrapped and return the sum, with the same random numbers throughout one step, as LBFGS needs.
+    - Accumulated gradients get one push per step.
+    - If a `GradScaler` has scaled the gradients, the pushed gradient is scaled too.
+    - Under `torch.distributed`, each process draws its own samples, and the mean over all processes is pushed.
+
+    The draws use their own random numbers, and the buffers of a module are restored. So weight 0 only fills `history`,
+    and training is bit-identical to training without `attach`. The push comes right before the step, so after any
+    gradient clipping.
 
     Args:
-        owner: the model, whose parameters may come into being later, or one optimizer.
-        draw: from n to n samples with gradients to the parameters.
-        knowledge: statements, pushed to a gap of `push.MARGIN` standard errors, or a regularizer of them.
-        features: the columns of the draws in order, or name -> callable on them; for statements alone.
+        owner: the model, whose parameters may be created later, or one optimizer.
+        draw: maps n to n samples with gradients to the parameters.
+        knowledge: statements, or a `moreso.Regularizer` of them with its own settings.
+        features: the columns of the draws in order, or a mapping from name to a callable on the draws; only if
+            `knowledge` is statements.
         data: training rows in the form of the draws; they fix the kernels' bandwidths.
-        weight: of the penalty, 0 or more; "auto" makes its gradient .3 times as long as the loss's
-            (`moreso.training.AUTO_RATIO`), which needs no tuning from library to library.
-        every: steps from one push to the next, counted for each optimizer.
-        draws: samples, each time.
+        weight: the penalty's weight, 0 or more; "auto" makes its gradient .3 times as long as that of the loss
+            (`moreso.guidance.AUTO_RATIO`), which needs no tuning from library to library.
+        every: the number of steps from one push to the next, counted for each optimizer.
+        draws: the number of samples per push.
         random_state: seed of the draws.
 
     Returns:
-        On entering, the push, whose `history` lists (step, penalty, share of statements held, weight used).
+        A context manager; it yields the push, whose `history` lists (step, penalty, share of statements that hold,
+        weight used).
 
     Raises:
-        KnowledgeError: no relation, or a name outside `features`.
-        TypeError: an owner without parameters, features missing, or given twice.
-        ValueError: a setting out of its range; from within a step, draws without gradient or that are not finite.
-        RuntimeError: at the end, nothing was pushed.
+        KnowledgeError: there is no relation, or a name is not in `features`.
+        TypeError: the owner has no parameters, or features are missing or given twice.
+        ValueError: a setting is out of range; or, during a step, draws have no gradient or are not finite.
+        RuntimeError: nothing was pushed by the end of the block.
 
     >>> import torch
     >>> from moreso.models import VAE
@@ -104,17 +108,17 @@ def attach(
             f"{type(owner).__name__}. Pass what is trained."
         )
     penalty = penalty_of(knowledge, features, data)
-    push = Push(draw, penalty, weight=weight, every=every, draws=draws, random_state=random_state)
+    push = make_push(draw, penalty, weight=weight, every=every, draws=draws, random_state=random_state)
 
     def hook(optimizer: Optimizer, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         parameters = owned(optimizer, owner)
-        if not parameters or not push.due(optimizer):
+        if not parameters or (step := push.due(optimizer)) is None:
             return None
         scale = getattr(optimizer, "grad_scale", None)
         buffers = list(getattr(owner, "buffers", tuple)())
 
         def add(*, again: bool) -> Pushed | None:
-            return push(parameters, buffers, scale=1.0 if scale is None else float(scale), again=again)
+            return push(parameters, buffers, step=step, scale=1.0 if scale is None else float(scale), again=again)
 
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:

@@ -1,4 +1,4 @@
-"""The contract of adapters, for those who write one: `check_adapter`, as scikit-learn's `check_estimator`."""
+"""The contract of adapters, for their authors: `check_adapter`, like scikit-learn's `check_estimator`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,25 +12,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moreso.adapters.attaching import Adapter, attach
-from moreso.adapters.push import Push, forked
+from moreso.dependence import Features
+from moreso.guidance import Push, forked
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge, Relation
-from moreso.relative import Features
 
 LEVEL = 0.005
-"""p-value below which draws and samples are called different."""
+"""Below this p-value, draws and samples count as different."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was measured.
+    """The measurements of `check_adapter`.
 
     Args:
-        pvalue: of "draws and samples are of one law", by a permutation test of the energy distance.
-        statement: the false one that was planted; samples without it show the converse.
-        gap_before: of that statement, in the library's own samples without it.
-        gap_after: and with it.
-        standard_error: of the difference of the two.
+        pvalue: p-value of "draws and samples follow the same distribution", by a permutation test of the energy
+            distance.
+        statement: the planted false statement; samples without it show the converse.
+        gap_before: gap of that statement in the library's own samples without it.
+        gap_after: gap of that statement in the library's own samples with it.
+        standard_error: standard error of the difference of the two gaps.
     """
 
     pvalue: float
@@ -51,32 +52,33 @@ def check_adapter(
     random_state: int = 0,
     **settings: Any,
 ) -> Checked:
-    """Raise unless an adapter keeps the laws that `attach` and reports rely on.
+    """Raise unless an adapter meets the requirements that `attach` and reports rely on.
 
-    - draws are finite, have the form of samples, and carry gradients to the parameters;
-    - draws and the library's own samples are of one law (a permutation test of the energy distance);
-    - weight 0 changes no bit, of the parameters or of the random states after a fit;
-    - a statement that samples show clearly costs nothing on draws;
-    - its converse, planted, moves the gap in the library's own samples (by two standard errors at least);
-    - the host is saved and read back as before; a fit after the block pushes nothing; and a block without a fit raises.
+    - Draws are finite, have the form of samples, and carry gradients to the parameters.
+    - Draws and the library's own samples follow the same distribution (a permutation test of the energy distance).
+    - Weight 0 leaves the parameters and the random states after a fit bit-identical.
+    - A statement that clearly holds in samples costs nothing on draws.
+    - Its converse, planted, moves the gap in the library's own samples, by at least two standard errors.
+    - The host can be saved and read back unchanged, a fit after the block pushes nothing, and a block without a fit
+      raises.
 
-    It takes six fits; choose data with a clear dependence, and a fit of seconds.
+    The check takes six fits, so choose data with a clear dependence and a fit that takes seconds.
 
     Args:
-        build: a fresh adapter around a fresh host.
-        fit: trains the host of an adapter; with the seeds set, always in the same way.
+        build: returns a fresh adapter around a fresh host.
+        fit: trains the host of an adapter, and repeats the same fit if the seeds are the same.
         attached: (adapter, penalty, weight=, ...) -> context manager; by default `attach` with the adapter's draws.
-        reload: writes the host of an adapter and reads it back by the library's own means; None leaves this out.
-        features: of the draws, as a `Regularizer` takes them; by default the first six columns that vary.
-        rows: drawn and sampled for each test.
-        random_state: seed of everything.
-        settings: of `attached` where the false statement is planted, as `weight`.
+        reload: writes the host of an adapter and reads it back by the library's own means; None skips this check.
+        features: the features of the draws, as a `Regularizer` takes them; by default the first six columns that vary.
+        rows: the number of rows to draw and to sample for each test.
+        random_state: the seed.
+        settings: settings of `attached` for the false statement, such as `weight`.
 
     Returns:
-        The numbers behind the two statistical laws.
+        The numbers behind the two statistical requirements.
 
     Raises:
-        ValueError: every law that is broken, a sentence each.
+        ValueError: every requirement that the adapter breaks, one sentence each.
     """
     check = _Check(build, fit, attached or _attach, rows, random_state)
     with check.law("a fit"):
@@ -84,13 +86,13 @@ def check_adapter(
         again = check.fitted()
         if plain.left != again.left:
             check.say("two fits from the same seed differ. Let 'fit' take all random numbers from the global states.")
-    if check.faults:
-        raise ValueError("\n".join(check.faults))
+    if check.problems:
+        raise ValueError("\n".join(check.problems))
     with check.law("draws and samples"):
         samples = check.samples(plain.adapter)
         pvalue = check.draws(plain.adapter, samples)
-    if check.faults:
-        raise ValueError("\n".join(check.faults))
+    if check.problems:
+        raise ValueError("\n".join(check.problems))
     true, false = statements(samples, features)
     judge = Regularizer(Knowledge((false,)), _names(features, samples), data=samples)
     with check.law("weight 0"):
@@ -127,14 +129,14 @@ def check_adapter(
                 check.say("the host that was saved and read back draws other samples. Leave its attributes alone.")
     with check.law("a block without a fit"):
         check.silence()
-    if check.faults:
-        raise ValueError("\n".join(check.faults))
+    if check.problems:
+        raise ValueError("\n".join(check.problems))
     return Checked(pvalue, false, before.gap.item(), after.gap.item(), error)
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """An adapter after a fit, what the fit left (parameters and random numbers), and what was pushed."""
+    """An adapter after a fit, the state after the fit (parameters and random numbers), and what was pushed."""
 
     adapter: Adapter
     left: list[bytes]
@@ -143,21 +145,21 @@ class _Fitted:
 
 @dataclass(frozen=True)
 class _Check:
-    """What is checked, and the faults so far."""
+    """The adapter to check, and the problems so far."""
 
     build: Callable[[], Adapter]
     fit: Callable[[Any], object]
     attached: Callable[..., AbstractContextManager[Push]]
     rows: int
     seed: int
-    faults: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def say(self, fault: str) -> None:
-        self.faults.append(fault)
+    def say(self, problem: str) -> None:
+        self.problems.append(problem)
 
     @contextmanager
     def law(self, name: str) -> Iterator[None]:
-        """Turn any error into a fault, so that all are told at once."""
+        """Turn any error into a problem, so that all problems are reported at once."""
         try:
             yield
         except Exception as error:
@@ -180,7 +182,7 @@ class _Check:
             return adapter.sample(self.rows)
 
     def draws(self, adapter: Adapter, samples: Tensor) -> float:
-        """Look at draws, and return the p-value of the test against samples."""
+        """Check draws, and return the p-value of the test against samples."""
         with forked(self.seed + 3), torch.enable_grad():
             drawn = adapter.draw(self.rows)
         if drawn.shape != samples.shape or len(samples) != self.rows:
@@ -218,7 +220,7 @@ def statements(samples: Float[Tensor, "n ..."], features: Features | None = None
     """Return the statement that samples show most clearly, and its converse.
 
     Raises:
-        ValueError: none is clear.
+        ValueError: no statement holds clearly.
     """
     names = _names(features, samples)
     usable = list(names)
@@ -239,13 +241,13 @@ def statements(samples: Float[Tensor, "n ..."], features: Features | None = None
 
 
 def same_law(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."], seed: int, orders: int = 999) -> float:
-    """Return the p-value of "x and y are of one law": a permutation test of the energy distance.
+    """Return the p-value of "x and y follow the same distribution", by a permutation test of the energy distance.
 
     References:
         Szekely & Rizzo, "Testing for equal distributions in high dimension", InterStat 2004.
     """
     pooled = torch.cat([x, y]).flatten(1).double().cpu()
-    # Whitened, so that noise is seen also across the direction in which columns depend on each other.
+    # Whitened, so that the test also sees noise orthogonal to the direction of a dependence between columns.
     values, vectors = torch.linalg.eigh(torch.atleast_2d(pooled.T.cov()))
     pooled = (pooled - pooled.mean(0)) @ vectors / values.clamp(min=1e-6 * float(values[-1]) + 1e-30).sqrt()
     distances = torch.cdist(pooled, pooled)
@@ -255,7 +257,7 @@ def same_law(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."], seed: int, or
     others = [signs[torch.randperm(len(pooled), generator=generator)] for _ in range(orders)]
     shuffled = torch.stack([signs, *others])
     energy = -((shuffled @ distances) * shuffled).sum(1)
-    # Equal up to rounding counts as reached, as for draws that do not differ at all.
+    # Equality up to rounding counts as reached, for draws that do not differ at all.
     return float((energy >= energy[0] - 1e-9 * energy[0].abs()).double().mean())
 
 

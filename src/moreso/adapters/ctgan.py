@@ -1,13 +1,11 @@
-"""CTGAN and TVAE: the synthesizers of the package ctgan, in the copy that the user has installed.
+"""CTGAN and TVAE: the synthesizers of the package ctgan, in the user's installation.
 
-That package is under the Business Source License; moreso does not depend on it and holds none of its code.
+That package is under the Business Source License; moreso does not depend on it and contains none of its code.
 """
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from functools import partial
 from importlib.metadata import version
-from itertools import accumulate
 from typing import Any, Unpack
 
 import numpy as np
@@ -18,32 +16,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moreso.adapters.attaching import attach as attach_draws
+from moreso.adapters.common import Options
 from moreso.adapters.modes import Column, columns_of
-from moreso.adapters.push import MARGIN, Push, Settings
+from moreso.guidance import Penalty, Push, Term
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
-from moreso.training import Penalty
+from moreso.tabular import expand
 
 TESTED = "0.12.1"
 NEEDED = {
     CTGAN: ("_embedding_dim", "_device", "_generator", "_data_sampler", "_transformer", "_apply_activate"),
     TVAE: ("embedding_dim", "_device"),
 }
-"""What is read of a model before a fit; `Table.columns` looks at what there is after it."""
+"""Attributes of a model that moreso needs before a fit; `Table.columns` checks those after it."""
 
 
 class Table:
-    """An adapter of CTGAN or TVAE: rows as an audit would measure them, by the law of the library's own `sample`.
+    """An adapter of CTGAN or TVAE: rows as an audit would measure them, distributed as the library's own `sample`.
 
-    A number is one column, in standard deviations; a discrete column is a column a level, 1 where a row has it. CTGAN
-    samples levels by the logarithms of their frequencies, and so do the draws.
+    A number becomes one column, in standard deviations. A discrete column becomes one column per level, which is 1 in
+    the rows that have the level. CTGAN samples levels by the logarithms of their frequencies, and so do the draws.
 
     Args:
         model: a CTGAN or a TVAE, fitted or not.
 
     Raises:
-        TypeError: something else.
-        RuntimeError: a version of the package that is made otherwise than the one known.
+        TypeError: the model is neither.
+        RuntimeError: the installed version of the package differs from the known one.
     """
 
     def __init__(self, model: Any) -> None:
@@ -58,7 +57,7 @@ class Table:
 
     @property
     def net(self) -> Any:
-        """The network that makes rows; None before a fit."""
+        """The network that generates rows; None before a fit."""
         return getattr(self.model, "_generator" if isinstance(self.model, CTGAN) else "decoder", None)
 
     def parameters(self) -> Iterable[Tensor]:
@@ -66,12 +65,12 @@ class Table:
         return [] if self.net is None else self.net.parameters()
 
     def buffers(self) -> Iterable[Tensor]:
-        """Return the running statistics of the generator, which draws move."""
+        """Return the running statistics of the generator, which draws change."""
         return [] if self.net is None else self.net.buffers()
 
     @property
     def columns(self) -> list[Column]:
-        """The columns of the table, as the library has learned them in its last fit."""
+        """The columns of the table, as the library learned them in its last fit."""
         try:
             transformer = self.model._transformer if isinstance(self.model, CTGAN) else self.model.transformer
             if self._learned is not transformer:
@@ -81,7 +80,7 @@ class Table:
         return self._columns
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n rows with gradients to the network, in its present mode, as the library samples."""
+        """Return n rows with gradients to the network, in its current mode, as the library samples."""
         model = self.model
         if isinstance(model, TVAE):
             logits, sigma = self.net(torch.randn(n, model.embedding_dim, device=model._device))
@@ -98,7 +97,7 @@ class Table:
         return torch.cat([column.decode(*slots) for column in self.columns], dim=1)
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n rows of the library's own `sample`."""
+        """Return n rows from the library's own `sample`."""
         return self.rows(self.model.sample(n))
 
     def rows(self, table: pd.DataFrame | np.ndarray) -> Float[Tensor, "n d"]:
@@ -108,28 +107,26 @@ class Table:
         return torch.tensor(np.hstack([column.encode(table) for column in self.columns]), dtype=torch.float32)
 
     def regularizer(self, knowledge: Knowledge, data: pd.DataFrame | np.ndarray | None = None) -> Regularizer:
-        """Return the loss term on draws; the model must be fitted, or in its fit.
+        """Return the loss term on draws; the model must be fitted, or its fit must have begun.
 
         Args:
             knowledge: statements about columns of the table.
-            data: rows that fix the kernels' bandwidths; by default those of the mixture fitted to each column.
+            data: rows that fix the kernels' bandwidths; by default, values from the mixture fitted to each column.
 
         Raises:
-            KnowledgeError: a name that is no column of the table.
+            KnowledgeError: a name is not a column of the table.
         """
         random, columns = np.random.default_rng(0), self.columns
-        ends = accumulate(column.width for column in columns)
-        features = {
-            column.name: partial(_part, columns=slice(end - column.width, end))
-            for column, end in zip(columns, ends, strict=True)
-        }
+        # Draws have one column for each of two levels, too.
+        parts = {each.name: tuple(f"{each.name}\n{i}" for i in range(each.width)) for each in columns}
+        names = [name for part in parts.values() for name in part]
         spread = np.hstack([column.spread(1000, random) for column in columns])
-        ruler = torch.tensor(spread, dtype=torch.float32) if data is None else self.rows(data)
-        return Regularizer(knowledge, features, data=ruler, margin=MARGIN)
+        reference = torch.tensor(spread, dtype=torch.float32) if data is None else self.rows(data)
+        return Regularizer(expand(knowledge, parts), names, data=reference)
 
 
 class Late:
-    """A penalty on draws of a table that is made at the first of them, when the library has learned the columns."""
+    """A penalty on draws of a table, built at the first draw, when the library has learned the columns."""
 
     def __init__(self, table: Table, knowledge: Knowledge, data: pd.DataFrame | np.ndarray | None) -> None:
         self.table, self.knowledge, self.data = table, knowledge, data
@@ -143,19 +140,18 @@ class Late:
         return self._made[1]
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n rows with gradients; faults of the knowledge are told here, as what they are."""
+        """Return n rows with gradients; problems of the knowledge are raised here, as `KnowledgeError`."""
         x = self.table.draw(n)
         self.regularizer.to(x.device)
         return x
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the penalty on draws."""
-        return self.regularizer(x)
+        return self.measure(x).value
 
-    @property
-    def held(self) -> float:
-        """Share of the statements that held on the last draws."""
-        return self.regularizer.held
+    def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
+        """Return what the regularizer measures."""
+        return self.regularizer.measure(x, standard_error)
 
 
 def attach(
@@ -163,7 +159,7 @@ def attach(
     knowledge: Knowledge | Penalty,
     *,
     data: pd.DataFrame | np.ndarray | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Options],
 ) -> AbstractContextManager[Push]:
     """Push a CTGAN or TVAE towards knowledge while its own `fit` trains it inside the `with` block.
 
@@ -174,16 +170,16 @@ def attach(
         settings: weight, every, draws and random_state as in `adapters.attach`.
 
     Raises:
-        KnowledgeError: within the fit, no relation, or a name that is no column of the table.
+        KnowledgeError: during the fit, if there is no relation or a name is not a column of the table.
         TypeError, ValueError, RuntimeError: as `Table` and `adapters.attach`.
     """
     return attach_table(Table(model), knowledge, data, **settings)
 
 
 def attach_table(
-    table: Table, knowledge: Knowledge | Penalty, data: Any = None, **settings: Unpack[Settings]
+    table: Table, knowledge: Knowledge | Penalty, data: Any = None, **settings: Unpack[Options]
 ) -> AbstractContextManager[Push]:
-    """Attach to a table whose columns are not learned yet; see `attach`."""
+    """Attach to a table whose columns have not been learned yet; see `attach`."""
     if not isinstance(knowledge, Knowledge):
         return attach_draws(table, table.draw, knowledge, data=data, **settings)
     late = Late(table, knowledge, data)
@@ -198,10 +194,6 @@ def checked(model: Any) -> Any:
     if missing := [name for name in NEEDED[kind] if not hasattr(model, name)]:
         raise RuntimeError(_unknown(f"{kind.__name__} has no '{missing[0]}'"))
     return model
-
-
-def _part(x: Tensor, columns: slice) -> Tensor:
-    return x[:, columns]
 
 
 def _unknown(found: str) -> str:

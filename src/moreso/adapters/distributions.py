@@ -1,4 +1,4 @@
-"""Distributions: torch.distributions, zuko's flows, and whatever else has `rsample`."""
+"""Distributions: torch.distributions, zuko's flows, and anything else with `rsample`."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -9,23 +9,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moreso.adapters.attaching import attach as attach_draws
-from moreso.adapters.push import Push, Settings
+from moreso.adapters.common import Options
+from moreso.dependence import Features
+from moreso.guidance import Penalty, Push
 from moreso.relations import Knowledge
-from moreso.relative import Features
-from moreso.training import Penalty
 
 
 class Distribution:
-    """An adapter of what returns a distribution over rows: a flow of zuko, or a function of parameters.
+    """An adapter of a callable that returns a distribution over rows: a flow of zuko, or a function of parameters.
 
     Args:
-        make: returns the distribution as the parameters are now, with the form of one row as its shape. A module whose
-            call takes no argument is enough. For a conditional flow use `adapters.attach` with a draw of its own, such
-            as `lambda n: flow(contexts(n)).rsample()`.
-        parameters: those that it depends on; by default the module's own.
+        make: returns the distribution for the current parameters; its shape is that of one row. A module whose call
+            takes no argument works. For a conditional flow, use `adapters.attach` with your own draw, such as
+            `lambda n: flow(contexts(n)).rsample()`.
+        parameters: the parameters of the distribution; by default those of the module.
 
     Raises:
-        TypeError: no parameters are known, or the distribution has no reparameterised samples.
+        TypeError: the parameters are not known, or the distribution has no reparameterised samples.
     """
 
     def __init__(self, make: Callable[[], Any], parameters: Iterable[Tensor] | None = None) -> None:
@@ -46,7 +46,7 @@ class Distribution:
         return self.make.buffers() if isinstance(self.make, nn.Module) else []
 
     def draw(self, n: int) -> Float[Tensor, "n ..."]:
-        """Return n samples by `rsample`, which carry gradients."""
+        """Return n samples with gradients, by `rsample`."""
         return _rows(_check(self.make()).rsample(torch.Size([n])))
 
     def sample(self, n: int) -> Float[Tensor, "n ..."]:
@@ -62,7 +62,7 @@ def attach(
     parameters: Iterable[Tensor] | None = None,
     features: Features | None = None,
     data: object | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Options],
 ) -> AbstractContextManager[Push]:
     """Push a distribution while a loop trains it inside the `with` block; see `Distribution` and `adapters.attach`."""
     adapter = Distribution(make, parameters)
@@ -73,7 +73,7 @@ def _check(distribution: Any) -> Any:
     if not getattr(distribution, "has_rsample", False):
         raise TypeError(
             f"{type(distribution).__name__} has no reparameterised samples (has_rsample is false), and others carry no "
-            "gradient. Use a distribution that has them, for categories RelaxedOneHotCategorical."
+            "gradient. Use a distribution that has them, such as RelaxedOneHotCategorical for categories."
         )
     return distribution
 

@@ -11,25 +11,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moreso.adapters.attaching import attach as attach_draws
-from moreso.adapters.push import Push, Settings
+from moreso.adapters.common import Options
+from moreso.dependence import Features
+from moreso.guidance import Penalty, Push
 from moreso.relations import Knowledge
-from moreso.relative import Features
-from moreso.training import Penalty
 
 
 class GPLVM:
-    """An adapter of a GP-LVM: new latents, the process there, and the noise of the likelihood.
+    """An adapter of a GP-LVM: new latents, the process at these latents, and the noise of the likelihood.
 
-    Rows are independent, each of a function of its own: of the density that the model predicts for a new row, which is
-    `likelihood(model(latent)).sample()` latent by latent.
+    Rows are independent, and each has its own function. They follow the density that the model predicts for a new row:
+    `likelihood(model(latent)).sample()`, one latent at a time.
 
     Args:
-        model: trained with `gpytorch.mlls.VariationalELBO`, one batch of the process for each column.
-        likelihood: of the columns.
-        latents: from n to n latents; by default of the prior that the model was given.
+        model: a model trained with `gpytorch.mlls.VariationalELBO`, with one batch of the process per column.
+        likelihood: the likelihood of the columns.
+        latents: maps n to n latents; by default they are drawn from the model's prior.
 
     Raises:
-        TypeError: not a GP-LVM.
+        TypeError: the model is not a GP-LVM.
         ValueError: the latents have no prior and no `latents` are given.
     """
 
@@ -48,7 +48,7 @@ class GPLVM:
         return dict.fromkeys(chain(self.model.parameters(), self.likelihood.parameters()))
 
     def _prior(self, n: int) -> Float[Tensor, "n k"]:
-        """Return n latents of the prior, which the model holds for as many rows as it was trained on."""
+        """Return n latents from the prior, which the model stores for as many rows as it was trained on."""
         times = -(-n // self.model.X.n)
         rows = torch.cat([self.model.X.prior_x.sample().reshape(-1, self.model.X.latent_dim) for _ in range(times)])
         return rows[torch.randperm(len(rows), device=rows.device)[:n]]
@@ -64,7 +64,7 @@ class GPLVM:
         self.model.eval()
         self.likelihood.eval()
         with torch.no_grad():
-            # One latent a batch: samples within a batch would share a function.
+            # One latent per batch, since samples within a batch would share a function.
             x = self.likelihood(self.model(self.latents(n)[:, None, None])).sample().flatten(1)
         for module, training in modes:
             module.train(training)
@@ -79,13 +79,13 @@ def attach(
     latents: Callable[[int], Tensor] | None = None,
     features: Features | None = None,
     data: object | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Options],
 ) -> AbstractContextManager[Push]:
     """Push a GP-LVM towards knowledge while a loop trains it inside the `with` block.
 
-    With a fixed weight it takes the steps of an added loss term, without that term's conventions: GPyTorch adds one to
-    each column's objective and takes their sum, and the ELBO subtracts what the exact likelihood adds. See `GPLVM` and
-    `adapters.attach` for the arguments.
+    With a fixed weight, the steps are those of an added loss term, but GPyTorch's conventions for such terms do not
+    matter: it adds the term to the objective of each column and sums these, and the ELBO subtracts what the exact
+    likelihood adds. See `GPLVM` and `adapters.attach` for the arguments.
     """
     adapter = GPLVM(model, likelihood, latents)
     return attach_draws(adapter, adapter.draw, knowledge, features=features, data=data, **settings)

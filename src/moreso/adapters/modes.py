@@ -1,4 +1,4 @@
-"""Columns as CTGAN and TVAE write them: numbers as a mode and a place within it, levels as a slot each."""
+"""Columns as CTGAN and TVAE encode them: numbers as a mode and a position within it, levels as one slot each."""
 
 from typing import Any
 
@@ -9,20 +9,22 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from moreso.tabular import Scaling
+
 
 class Column:
-    """One column of a table: from the slots of a network's output to what an audit would measure.
+    """One column of a table: maps the slots of a network's output to what an audit would measure.
 
-    A number is one column, in standard deviations of the mixture that the library has fitted to it; levels are a column
-    each, 1 where a row has them.
+    A number becomes one column, in standard deviations of the mixture that the library fitted to it. Each level becomes
+    one column, which is 1 in the rows that have the level.
 
     Args:
-        info: what the library's transformer knows of it.
-        dtype: in the training rows.
+        info: the library transformer's information about the column.
+        dtype: the column's dtype in the training rows.
         start: its first slot.
 
     Attributes:
-        width: how many columns of a draw it takes.
+        width: the number of columns that it takes in a draw.
     """
 
     def __init__(self, info: Any, dtype: Any, start: int) -> None:
@@ -32,21 +34,22 @@ class Column:
         self.width = self.end - start if self.discrete else 1
         if self.discrete:
             return
-        self.whole = pd.api.types.is_integer_dtype(dtype)
+        self.integer = pd.api.types.is_integer_dtype(dtype)
         mixture, valid = self.transform._bgm_transformer, self.transform.valid_component_indicator
         means, deviations = mixture.means_[valid, 0], np.sqrt(mixture.covariances_[valid, 0, 0])
         self.share = mixture.weights_[valid] / mixture.weights_[valid].sum()
-        self.center = float(self.share @ means)
-        self.scale = float(np.sqrt(self.share @ (deviations**2 + (means - self.center) ** 2)))
-        self.means, self.deviations = (means - self.center) / self.scale, deviations / self.scale
+        center = float(self.share @ means)
+        scale = float(np.sqrt(self.share @ (deviations**2 + (means - center) ** 2)))
+        self.scaling = Scaling((center,), scale)
+        self.means, self.deviations = self.scaling(means), deviations / scale
 
     def decode(self, x: Tensor, place: Tensor, logits: Tensor | None = None) -> Float[Tensor, "n width"]:
-        """Return the column of rows; what the library picks, cuts and rounds lets the gradient through.
+        """Return the column of rows; gradients pass through the library's choices, clipping and rounding.
 
         Args:
-            x: activated slots, of which the library picks the largest as the level or the mode.
-            place: slots, of which the first is the place within the mode, with the library's noise if it has any.
-            logits: slots whose softmax has the gradient of the pick; by default `x` are probabilities.
+            x: activated slots; the library picks the largest as the level or the mode.
+            place: slots, the first of which is the position within the mode, with the library's noise if it has any.
+            logits: slots whose softmax gives the gradient of the choice; by default `x` are probabilities.
         """
         picked = slice(self.start + (not self.discrete), self.end)
         soft = x[:, picked] if logits is None else logits[:, picked].softmax(1)
@@ -57,36 +60,38 @@ class Column:
         within = _through(place[:, self.start], place[:, self.start].clamp(-1, 1))
         reach = choice @ choice.new_tensor(self.transform.STD_MULTIPLIER * self.deviations)
         value = choice @ choice.new_tensor(self.means) + within * reach
-        if self.whole:
-            # In double precision, for numbers of many digits.
-            rounded = (value.double() * self.scale + self.center).round()
-            value = _through(value, ((rounded - self.center) / self.scale).to(value))
+        if self.integer:
+            # In double precision, for numbers with many digits.
+            rounded = (value.double() * self.scaling.scale + self.scaling.mean[0]).round()
+            value = _through(value, self.scaling(rounded).to(value))
         return value[:, None]
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Return the column (n, width) of a table's rows."""
         if self.discrete:
             return self.transform.transform(table[[self.name]]).to_numpy(dtype=float)
-        return (table[[self.name]].to_numpy(dtype=float) - self.center) / self.scale
+        return self.scaling(table[[self.name]].to_numpy(dtype=float))
 
     def spread(self, n: int, random: np.random.Generator) -> np.ndarray:
-        """Return n values (n, width) as far apart as those that the library was fitted to."""
+        """Return n values (n, width) with the spread of those that the library was fitted to."""
         if self.discrete:
             return np.eye(self.width)[random.integers(self.width, size=n)]
         mode = random.choice(len(self.share), size=n, p=self.share)
         return random.normal(self.means[mode], self.deviations[mode])[:, None]
 
     def agrees(self, slots: Tensor, table: pd.DataFrame) -> bool:
-        """Tell whether slots are decoded to the rows of a table; halves may be rounded up or down."""
+        """Return whether slots decode to the rows of a table; halves may be rounded up or down."""
         ours, theirs = self.decode(slots, slots).numpy(), self.encode(table)
-        return np.allclose(ours, theirs, atol=1e-3 + (0 if self.discrete or not self.whole else 1 / self.scale))
+        return np.allclose(
+            ours, theirs, atol=1e-3 + (0 if self.discrete or not self.integer else 1 / self.scaling.scale)
+        )
 
 
 def columns_of(transformer: Any) -> list[Column]:
-    """Return the columns that the library's `DataTransformer` has learned, after a look at how it decodes them.
+    """Return the columns that the library's `DataTransformer` learned, after a check of how it decodes them.
 
     Raises:
-        LookupError, AttributeError, TypeError: they are not kept or decoded as they are here.
+        LookupError, AttributeError, TypeError: the library stores or decodes them differently.
     """
     columns, start = [], 0
     for info in transformer._column_transform_info_list:
@@ -96,7 +101,7 @@ def columns_of(transformer: Any) -> list[Column]:
     try:
         table = transformer.inverse_transform(slots.numpy())
     except ValueError:
-        # The library cannot write far numbers in a narrow type; whether it can write samples is its own affair.
+        # The library cannot write large numbers in a narrow type; whether it can write samples is up to the library.
         return columns
     table = pd.DataFrame(table, columns=None if isinstance(table, pd.DataFrame) else [each.name for each in columns])
     if others := [column.name for column in columns if not column.agrees(slots, table)]:

@@ -1,4 +1,4 @@
-"""Pyro: stochastic variational inference with knowledge about what the model generates."""
+"""Pyro: stochastic variational inference with knowledge about the rows that the model generates."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,21 +12,21 @@ from pyro.infer import SVI, Predictive
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from moreso.adapters.push import Push, Settings, check_fired, penalty_of
+from moreso.adapters.common import Options, check_fired, make_push, penalty_of
+from moreso.dependence import Features
+from moreso.guidance import Penalty, Push
 from moreso.relations import Knowledge
-from moreso.relative import Features
-from moreso.training import Penalty
 
 
 class Model:
-    """An adapter of a Pyro model: what it generates at one site when nothing is observed, latents from their prior.
+    """An adapter of a Pyro model: what it generates at one site if nothing is observed, with latents from their prior.
 
     Args:
         model: the model.
-        site: where it observes rows, as `pyro.sample("x", ..., obs=x)`.
-        arguments: from n to the arguments with which it generates n rows, for instance
-            `lambda n: (torch.zeros(n, 3),)` where only the number of rows is read; by default n empty rows of no column
-            are passed.
+        site: the site that observes rows, as in `pyro.sample("x", ..., obs=x)`.
+        arguments: maps n to the arguments with which the model generates n rows, for instance
+            `lambda n: (torch.zeros(n, 3),)` if the model reads only the number of rows; by default the model gets n
+            empty rows without columns.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Model:
 
     def draw(self, n: int) -> Float[Tensor, "n ..."]:
         """Return n rows that the model generates, with gradients through every site that has `rsample`."""
-        # Blocked, since a loop around it must see neither these sites nor these parameters.
+        # Blocked, so that the surrounding loop sees neither these sites nor these parameters.
         with poutine.block(), poutine.trace() as trace, poutine.uncondition():
             self.model(*self.arguments(n))
         if self.site not in trace.trace.nodes:
@@ -67,20 +67,21 @@ def attach(
     arguments: Callable[[int], tuple[Any, ...]] | None = None,
     features: Features | None = None,
     data: object | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Options],
 ) -> Iterator[Push]:
     """Push a model towards knowledge while `svi.step` trains it inside the `with` block.
 
-    With a fixed weight it takes the steps of a model with `pyro.factor("knowledge", -weight * regularizer(draw))`, but
-    once a step, whatever the estimator (many particles, enumeration), and with a weight that may be relative to the
-    gradient of the loss, which no factor knows.
+    With a fixed weight, the steps are those of a model with `pyro.factor("knowledge", -weight * regularizer(draw))`.
+    But the penalty acts once per step, whatever the estimator (many particles, enumeration), and its weight may be
+    relative to the gradient of the loss, which a factor cannot know.
 
     Args:
-        svi: what is stepped.
-        site: where the model observes rows.
-        knowledge: statements, pushed to a gap of `push.MARGIN` standard errors, or a regularizer of them.
-        arguments: from n to the model's arguments for n rows; see `Model`.
-        features: the columns of the site in order, or name -> callable on its rows; for statements alone.
+        svi: the `pyro.infer.SVI` that takes the steps.
+        site: the site at which the model observes rows.
+        knowledge: statements, or a `moreso.Regularizer` of them with its own settings.
+        arguments: maps n to the model's arguments for n rows; see `Model`.
+        features: the columns of the site in order, or a mapping from name to a callable on its rows; only if
+            `knowledge` is statements.
         data: training rows; they fix the kernels' bandwidths.
         settings: weight, every, draws and random_state as in `adapters.attach`.
 
@@ -88,15 +89,15 @@ def attach(
         KnowledgeError, TypeError, ValueError, RuntimeError: as `adapters.attach`.
     """
     adapter = Model(svi.model, site, arguments)
-    push = Push(adapter.draw, penalty_of(knowledge, features, data), **settings)
+    push = make_push(adapter.draw, penalty_of(knowledge, features, data), **settings)
     own = svi.loss_and_grads
 
     def loss_and_grads(*args: Any, **kwargs: Any) -> Any:
         with poutine.trace(param_only=True) as seen:
             loss = own(*args, **kwargs)
-        if push.due(svi):
+        if (step := push.due(svi)) is not None:
             values: list[Any] = [node["value"] for node in seen.trace.nodes.values()]
-            push(dict.fromkeys(value.unconstrained() for value in values))
+            push(dict.fromkeys(value.unconstrained() for value in values), step=step)
         return loss
 
     svi.loss_and_grads = loss_and_grads

@@ -11,25 +11,25 @@ from pythae.samplers import NormalSampler
 from torch import Tensor
 
 from moreso.adapters.attaching import attach as attach_draws
-from moreso.adapters.push import Push, Settings
+from moreso.adapters.common import Options
+from moreso.dependence import Features
+from moreso.guidance import Penalty, Push
 from moreso.relations import Knowledge
-from moreso.relative import Features
-from moreso.training import Penalty
 
 
 class Autoencoder:
-    """An adapter of an autoencoder: decoded latents of the prior, in evaluation mode and without noise.
+    """An adapter of an autoencoder: decoded latents from the prior, in evaluation mode and without noise.
 
-    So samples the library's `NormalSampler`. Parameters are the decoder's, since nothing else moves samples: optimizers
-    of encoders and discriminators take their steps alone.
+    The library's `NormalSampler` samples the same way. The parameters are those of the decoder, since samples depend on
+    nothing else; the steps of encoders and discriminators are not changed.
 
     Args:
         model: an autoencoder of pythae.
-        latents: from n to n latents; by default standard normal ones.
+        latents: maps n to n latents; by default they are standard normal.
 
     Raises:
-        TypeError: not an autoencoder of pythae.
-        ValueError: one whose prior is not standard normal, and no `latents` are given.
+        TypeError: the model is not an autoencoder of pythae.
+        ValueError: the prior is not standard normal and no `latents` are given.
     """
 
     def __init__(self, model: Any, latents: Callable[[int], Tensor] | None = None) -> None:
@@ -54,7 +54,7 @@ class Autoencoder:
             return self.model.decoder(z)["reconstruction"]
 
     def sample(self, n: int) -> Float[Tensor, "n ..."]:
-        """Return n samples of the library's `NormalSampler`, or of the decoder where `latents` were given."""
+        """Return n samples from the library's `NormalSampler`, or from the decoder if `latents` were given."""
         if self.latents is not None:
             with torch.no_grad():
                 return self.draw(n)
@@ -69,7 +69,7 @@ def attach(
     latents: Callable[[int], Tensor] | None = None,
     features: Features | None = None,
     data: object | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Options],
 ) -> AbstractContextManager[Push]:
     """Push an autoencoder while a pipeline trains it in the `with` block; see `Autoencoder` and `adapters.attach`."""
     adapter = Autoencoder(model, latents)
@@ -78,11 +78,11 @@ def attach(
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put modules in evaluation mode, each back to its own mode afterwards."""
+    """Put modules in evaluation mode, and restore the mode of each afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            module.train(training)

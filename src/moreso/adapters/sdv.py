@@ -1,6 +1,6 @@
-"""SDV: CTGANSynthesizer and TVAESynthesizer, in the copy of sdv that the user has installed.
+"""SDV: CTGANSynthesizer and TVAESynthesizer, in the user's installation of sdv.
 
-That package is under the Business Source License; moreso does not depend on it and holds none of its code.
+That package is under the Business Source License; moreso does not depend on it and contains none of its code.
 """
 
 from contextlib import AbstractContextManager
@@ -11,10 +11,10 @@ from jaxtyping import Float
 from sdv.single_table import CTGANSynthesizer, TVAESynthesizer
 from torch import Tensor
 
+from moreso.adapters.common import Options
 from moreso.adapters.ctgan import Table, attach_table, checked
-from moreso.adapters.push import Push, Settings
+from moreso.guidance import Penalty, Push
 from moreso.relations import Knowledge
-from moreso.training import Penalty
 
 TESTED = "2.0.0"
 
@@ -22,15 +22,15 @@ TESTED = "2.0.0"
 class Synthesizer(Table):
     """An adapter of SDV's CTGANSynthesizer or TVAESynthesizer: the rows that its CTGAN or TVAE learns.
 
-    These are the table's but for a thin layer around it: numbers are not yet rounded nor cut to the range of the
+    They differ from the table's rows by a thin layer: numbers are not yet rounded or clipped to the range of the
     training rows, dates are numbers, and missing numbers are filled in. See `ctgan.Table` for their form.
 
     Args:
-        synthesizer: fitted or not.
+        synthesizer: a CTGANSynthesizer or a TVAESynthesizer, fitted or not.
 
     Raises:
-        TypeError: something else.
-        RuntimeError: a version of the package that is made otherwise than the one known.
+        TypeError: the synthesizer is neither.
+        RuntimeError: the installed version of the package differs from the known one.
     """
 
     def __init__(self, synthesizer: Any) -> None:
@@ -49,18 +49,18 @@ class Synthesizer(Table):
 
     @property
     def model(self) -> Any:
-        """The CTGAN or TVAE, which a fit makes anew; None before."""
+        """The CTGAN or TVAE, which every fit creates anew; None before the first fit."""
         if self.synthesizer._model is not self._model:
             self._model = checked(self.synthesizer._model)
         return self._model
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n rows of the synthesizer's own sampler, ahead of that layer."""
+        """Return n rows from the synthesizer's own sampler, before that layer."""
         return self.rows(self.synthesizer._sample(n))
 
 
 def attach(
-    synthesizer: Any, knowledge: Knowledge | Penalty, **settings: Unpack[Settings]
+    synthesizer: Any, knowledge: Knowledge | Penalty, **settings: Unpack[Options]
 ) -> AbstractContextManager[Push]:
     """Push a synthesizer towards knowledge while its own `fit` trains it inside the `with` block.
 
@@ -70,7 +70,7 @@ def attach(
         settings: weight, every, draws and random_state as in `adapters.attach`.
 
     Raises:
-        KnowledgeError: within the fit, no relation, or a name that is no column that is learned.
+        KnowledgeError: during the fit, if there is no relation or a name is not a learned column.
         TypeError, ValueError, RuntimeError: as `Synthesizer` and `adapters.attach`.
     """
     return attach_table(Synthesizer(synthesizer), knowledge, **settings)

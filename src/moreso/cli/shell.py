@@ -1,40 +1,37 @@
-"""What all commands share: faults, exit codes and printing."""
+"""Problems, exit codes and printing, shared by all commands. Imports click alone, so that `--help` is fast."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
-import pandas as pd
-from rich.console import Console
 
-from moreso.relations import Knowledge, KnowledgeError
+from moreso.relations import Knowledge
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+P = ParamSpec("P")
 T = TypeVar("T")
 PLAIN_WIDTH = 160
 FILE = click.Path(path_type=Path)
 
 
-def defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the defaults of a function, so that the shell cannot drift from Python."""
-    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
-
-
 class Misuse(click.ClickException):
-    """What the user has to change: one sentence a line on stderr, exit code 2."""
+    """What the user has to change: one sentence per line on stderr, with exit code 2."""
 
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the sentences alone."""
+        """Print only the sentences."""
         click.echo(self.message, err=True)
 
 
 @contextmanager
 def misuse() -> Iterator[None]:
-    """Turn the library's sentences into the shell's."""
+    """Turn the library's errors into errors of the command line."""
     try:
         yield
     except OSError as error:
@@ -43,36 +40,40 @@ def misuse() -> Iterator[None]:
         raise Misuse(str(error)) from error
 
 
-class Faults:
-    """Collects the faults of several inputs, so that all are told at once."""
+class Collector:
+    """Collects the problems of several inputs, so that one error reports them all."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.problems: list[str] = []
 
-    def attempt(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
-        """Return what the function returns, or None and keep its faults."""
+    def attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return what the function returns, or record its problems and return None."""
         try:
             return function(*args, **kwargs)
         except ValueError as error:
-            self.told += [line for line in str(error).splitlines() if line not in self.told]
+            self.add(str(error).splitlines())
             return None
 
-    def knowledge(self, path: Path, table: pd.DataFrame | None) -> Knowledge | None:
-        """Return what could be read of a knowledge file, checked against the table's columns."""
-        try:
-            return Knowledge.read(path, None if table is None else [str(name) for name in table.columns])
-        except KnowledgeError as error:
-            self.told += error.faults
-            return error.readable
+    def knowledge(self, path: Path, table: "pd.DataFrame | None") -> Knowledge | None:
+        """Return the readable part of a knowledge file, checked against the table's columns."""
+        known, problems = Knowledge.examine_file(path, None if table is None else [str(name) for name in table.columns])
+        self.add(problems)
+        return known
+
+    def add(self, problems: list[str]) -> None:
+        """Record problems, each once."""
+        self.problems += [problem for problem in problems if problem not in self.problems]
 
     def end(self) -> None:
-        """Stop here if anything was at fault."""
-        if self.told:
-            raise Misuse("\n".join(self.told))
+        """Raise `Misuse` if there are any problems."""
+        if self.problems:
+            raise Misuse("\n".join(self.problems))
 
 
-def plain_console() -> Console:
-    """Return a console that does not fold tables where nobody looks at a terminal."""
+def plain_console() -> "Console":
+    """Return a console that does not wrap tables if the output is not a terminal."""
+    from rich.console import Console  # noqa: PLC0415 (`--help` does not need it)
+
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 

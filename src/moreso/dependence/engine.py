@@ -1,4 +1,4 @@
-"""The door of the room: choose a path for each pair, put the values together, and spread standard errors."""
+"""The entry point: choose a path for each pair, collect the values, and propagate standard errors."""
 
 import copy
 import math
@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from moreso.dependence.exact import Exact
+from moreso.dependence.kernels import median_bandwidth
 from moreso.dependence.lowrank import LowRank
 from moreso.dependence.moments import Pairs
-from moreso.kernels import median_bandwidth
 
 MIN_ROWS = 4
 """The unbiased estimator is a mean over 4-tuples of rows."""
@@ -22,41 +22,42 @@ TOLERANCE = 1e-6
 """Greatest error of the kernel on the low-rank path; the kernel's maximum is 1."""
 
 LOW_RANK_ROWS = 100
-"""Fewer rows than this are cheaper by Gram matrices."""
+"""With fewer rows than this, Gram matrices are cheaper."""
 
 WIDEST = 40.0
-"""Scalar groups that spread over more bandwidths than this (heavy tails) are squeezed first; see `_squeeze`."""
+"""Scalar groups that span more bandwidths than this (heavy tails) are squeezed first; see `_squeeze`."""
 
 EXACT_ROWS = 50_000
-"""The exact path refuses more rows: it would take hours."""
+"""The exact path refuses more rows than this, since it would take hours."""
 
 ROWS = 1024
 """Standard errors are summed over chunks of this many rows."""
 
 
 class TooManyRowsError(ValueError):
-    """More rows than the exact path can take."""
+    """There are more rows than the exact path accepts."""
 
 
 class Dependence:
     """HSIC of several pairs of groups on one sample, and the standard errors of their combinations.
 
-    Scalar groups with at least 100 rows take O(m groups rank^2) time, rank about 17, through features whose kernel is
-    within `tolerance` of the Gaussian one; wide groups, heavy tails and fewer rows take O(m^2 groups^2), by tiles.
+    Scalar groups with at least 100 rows take O(m groups rank^2) time, with a rank of about 17, through features whose
+    kernel is within `tolerance` of the Gaussian kernel. Wide groups, heavy tails and fewer rows take O(m^2 groups^2)
+    time, by tiles.
 
     Args:
-        scalars: samples of the scalar groups, a column each, in units of the bandwidth; at least 4 rows.
+        scalars: samples of the scalar groups, one column per group, in units of the bandwidth; at least 4 rows.
         wide: samples of the other groups, in units of the bandwidth.
-        pairs: positions of groups, the scalar ones first.
+        pairs: pairs of positions of groups; the scalar groups count first.
         normalize: divide HSIC(x, y) by sqrt(HSIC(x, x) HSIC(y, y)): comparable between groups of different width.
-        tolerance: greatest error of the kernel on the low-rank path; 0 takes the exact path throughout.
+        tolerance: greatest error of the kernel on the low-rank path; 0 uses the exact path for all pairs.
 
     Attributes:
         value: the unbiased estimates, with gradient.
 
     Raises:
-        ValueError: fewer than 4 rows, or no pair.
-        TooManyRowsError: more than 50,000 rows for the exact path.
+        ValueError: there are fewer than 4 rows, or no pairs.
+        TooManyRowsError: the exact path would get more than 50,000 rows.
 
     References:
         Song, Smola, Gretton, Bedo & Borgwardt, "Feature Selection via Dependence Maximization", JMLR 2012, eq. 5.
@@ -106,7 +107,7 @@ class Dependence:
         self.value = self.raw[: self._pairs] / self._roots(self.raw) if normalize else self.raw
 
     def unnormalized(self) -> "Dependence":
-        """Return the plain values of the same pairs, which a normalised dependence has at hand."""
+        """Return the plain values of the same pairs, which a normalised dependence has already computed."""
         view = copy.copy(self)
         view.normalize, view.value = False, self.raw[: self._pairs]
         return view
@@ -120,14 +121,14 @@ class Dependence:
         return (scale[self._left] * scale[self._right]).sqrt()
 
     def influence(self) -> Iterator[Float[Tensor, "pairs chunk"]]:
-        """Yield, chunk by chunk of rows, what each row contributes to each value, with mean zero.
+        """Yield, in chunks of rows, the contribution of each row to each value, with mean zero.
 
-        sqrt(mean(influence^2) / m) is the standard error of a value, and that of a linear combination of values follows
-        from the same combination of influences.
+        sqrt(mean(influence^2) / m) is the standard error of a value. The standard error of a linear combination of
+        values follows from the same combination of influences.
 
         References:
             Bounliphone, Gretton, Tenenhaus & Blaschko, "A Low Variance Consistent Test of Relative Dependency",
-            ICML 2015; docs/method.md shows why it takes this short form.
+            ICML 2015; docs/method.md derives this short form.
         """
         m = self.count
         scale = 2 * (m - 2) / ((m - 1) * (m - 3))
@@ -153,7 +154,7 @@ class Dependence:
         Args:
             plus: positions of pairs.
             minus: positions of pairs.
-            blocks: the block of each row, from 0 on; rows of one block may depend on each other.
+            blocks: the block of each row, counted from 0; rows of one block may depend on each other.
         """
         if blocks is None:
             total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
@@ -171,15 +172,15 @@ class Dependence:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """Which pairs take which path, and where their values belong.
+    """Which pairs take which path, and where their values go.
 
     Args:
         low: the pairs on the low-rank path, or None.
-        columns: the scalar groups that they use, or None for all of them in order.
+        columns: the scalar groups that these pairs use, or None for all of them in order.
         exact: the pairs on the exact path, or None.
-        groups: the groups that those use.
-        order: puts the values of both paths, one after the other, into the order of the pairs.
-        own: where the self-dependences of each pair's two groups stand.
+        groups: the groups that the exact pairs use.
+        order: sorts the concatenated values of both paths into the order of the pairs.
+        own: the positions of the self-dependences of each pair's two groups.
     """
 
     low: Pairs | None
@@ -222,13 +223,13 @@ def _plan(
 
 
 def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, Tensor, frozenset[int]]:
-    """Return scalar groups without wide empty stretches, their ends, and those for which features still do not pay.
+    """Return scalar groups without wide empty stretches, their ends, and the groups that are still too wide.
 
-    A low-rank basis grows with the range that it covers, and a few far rows would make it large. Where two neighbouring
-    values lie farther apart than the kernel reaches, moving them to that distance changes the kernel by at most the
-    tolerance. The shift is a constant of each row, so gradients pass through.
+    A low-rank basis grows with the range that it covers, and a few far rows would make it large. If two neighbouring
+    values are farther apart than the kernel reaches, moving them to that distance changes the kernel by at most the
+    tolerance. The shift is a constant for each row, so gradients pass through.
 
-    The rank r is about 1.7 times the width, and Gram matrices are cheaper where m < 2 r^2.
+    The rank r is about 1.7 times the width, and Gram matrices are cheaper if m < 2 r^2.
     """
     m, groups = scalars.shape
     if tolerance == 0 or m < LOW_RANK_ROWS or groups == 0:
@@ -259,10 +260,11 @@ def hsic(
     bandwidths: tuple[float, float] | None = None,
     normalize: bool = False,
 ) -> Float[Tensor, ""]:
-    """Return the unbiased HSIC of two groups under Gaussian kernels: a scalar with gradient.
+    """Return the unbiased HSIC of two groups under Gaussian kernels, as a scalar with gradient.
 
-    0 on average where x and y are independent (so it can be negative), positive where they depend in any way, linear or
-    not. See `moreso.dependence.Dependence` for the estimator. Exact, in O(n^2) time.
+    The HSIC is 0 on average if x and y are independent (so it can be negative), and positive if they depend on each
+    other in any way, linear or not. See `moreso.dependence.Dependence` for the estimator. It is exact and takes O(n^2)
+    time.
 
     Args:
         x: n samples, one number or one row each.
@@ -271,7 +273,8 @@ def hsic(
         normalize: divide by sqrt(HSIC(x, x) HSIC(y, y)); then 1 means that each is a function of the other.
 
     Raises:
-        ValueError: fewer than 4 rows, unequal numbers of rows, or a constant group and no bandwidth.
+        ValueError: there are fewer than 4 rows, the numbers of rows differ, or a group is constant and has no
+            bandwidth.
 
     >>> x = torch.linspace(-1, 1, 101)
     >>> round(hsic(x, x**2, normalize=True).item(), 2)      # their correlation is 0
@@ -283,14 +286,14 @@ def hsic(
 def exactly(
     groups: Sequence[Float[Tensor, "m _"]], pairs: Sequence[tuple[int, int]], *, normalize: bool = False
 ) -> Dependence:
-    """Return the dependence of groups by the exact path, whatever their width."""
+    """Return the dependence of groups of any width by the exact path."""
     return Dependence(groups[0][:, :0], groups, pairs, normalize=normalize, tolerance=0)
 
 
 def in_bandwidths(
     groups: Sequence[Float[Tensor, "n ..."]], bandwidths: Sequence[float] | None
 ) -> list[Float[Tensor, "n _"]]:
-    """Return groups as rows in units of their bandwidths, by the median heuristic unless given."""
+    """Return groups as rows in units of their bandwidths, which by default follow the median heuristic."""
     if len({len(group) for group in groups}) > 1:
         lengths = ", ".join(str(len(group)) for group in groups)
         raise ValueError(f"the groups must hold the same rows, got {lengths} rows. Pass aligned samples.")

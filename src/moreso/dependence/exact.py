@@ -1,11 +1,11 @@
-"""HSIC of groups of any width from tiles of Gram matrices: O(rows^2), in memory of one tile of rows.
+"""HSIC of groups of any width from tiles of Gram matrices: O(rows^2) time, with one tile in memory.
 
 With K the Gram matrices without their diagonals, r their row sums and s their totals,
 
     HSIC = [ <K, L> + s_g s_h / ((m - 1)(m - 2)) - 2 / (m - 2) r_g' r_h ] / (m (m - 3))
 
-and its derivative with respect to K_ij is L~_ij / (m (m - 3)), the U-centred other matrix. Tiles are computed again in
-the backward pass where they do not fit at once.
+and its derivative with respect to K_ij is L~_ij / (m (m - 3)), where L~ is the other matrix, U-centred. If the tiles do
+not all fit in memory, the backward pass computes them again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,19 +19,19 @@ from moreso.dependence.lowrank import refuse_second_derivative
 from moreso.dependence.moments import Pairs, symmetric_product
 
 TILE = 2**24
-"""Numbers that one tile of Gram matrices may hold, over all groups."""
+"""The most numbers in one tile of Gram matrices, over all groups."""
 
 
 class Exact:
     """The HSIC of pairs of groups on one sample.
 
     Args:
-        groups: samples in units of the bandwidth, one tensor of rows a group.
-        pairs: which to compute.
+        groups: samples in units of the bandwidth, one tensor of rows per group.
+        pairs: the pairs to compute.
     """
 
     def __init__(self, groups: Sequence[Float[Tensor, "m _"]], pairs: Pairs) -> None:
-        # Distances do not feel a shift, but their rounding does: an offset of 100 costs a factor 30 in float32.
+        # A shift changes no distance, but it adds rounding error: an offset of 100 costs a factor 30 in float32.
         self.groups = [group.detach() - group.detach().mean(0) for group in groups]
         self.pairs = pairs
         self.halves = [torch.linalg.vector_norm(group, dim=1).square_().div_(-2) for group in self.groups]
@@ -44,17 +44,17 @@ class Exact:
         self.found = (found / (m * (m - 3))).to(groups[0].dtype)
 
     def value(self, *groups: Float[Tensor, "m _"]) -> Float[Tensor, " pairs"]:
-        """Return the HSIC of each pair, with gradient to the samples that this object was made of."""
+        """Return the HSIC of each pair, with gradient to the samples that this object was built from."""
         return _ExactHSIC.apply(self, *groups)
 
     def chunks(self) -> Iterator[slice]:
-        """Yield slices of rows whose tiles fit."""
+        """Yield slices of rows whose tiles fit in memory."""
         size = max(1, min(self.count, TILE // (len(self.groups) * self.count)))
         for start in range(0, self.count, size):
             yield slice(start, min(start + size, self.count))
 
     def tile(self, rows: slice) -> Float[Tensor, "groups chunk m"]:
-        """Return some rows of all Gram matrices, without the diagonal; not to be written to."""
+        """Return some rows of all Gram matrices, without the diagonal; do not write to them."""
         if self.kept is not None:
             return self.kept[:, rows]
         tile = self.groups[0].new_empty(len(self.groups), rows.stop - rows.start, self.count)
@@ -69,7 +69,7 @@ class Exact:
         return tile
 
     def _measure(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return <K, L> of all groups, their row sums, and the tile where one holds everything."""
+        """Return <K, L> of all groups, their row sums, and the tile if a single one holds everything."""
         self.kept = None
         product = torch.zeros(len(self.groups), len(self.groups), dtype=torch.float64, device=self.groups[0].device)
         sums = []
@@ -124,7 +124,7 @@ class _ExactHSIC(torch.autograd.Function):
             tile = owner.tile(rows)
             other = (weights.to(tile.dtype) @ tile.flatten(1)).view_as(tile)
             force = owner.centre(other, owner.sums, rows, weights).mul_(tile)
-            # sum_j F_ij (z_j - z_i): the part of z_i goes to the diagonal, so that one product does it.
+            # sum_j F_ij (z_j - z_i): the z_i part goes to the diagonal, so that one product is enough.
             torch.diagonal(force, rows.start, 1, 2).sub_(force.sum(2))
             for result, group, pull in zip(found, owner.groups, force, strict=True):
                 torch.mm(pull, group, out=result[rows])

@@ -1,6 +1,6 @@
-"""HSIC of scalar groups through low-rank features: O(rows x groups x rank^2) in place of O(rows^2).
+"""HSIC of scalar groups through low-rank features: O(rows x groups x rank^2) instead of O(rows^2).
 
-Features are made chunk by chunk of rows, their moments give the values (`moreso.dependence.moments`), and the gradient
+Features are computed in chunks of rows, and their moments give the values (`moreso.dependence.moments`). The gradient
 goes back from moments to features to samples in closed form.
 """
 
@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moreso.dependence.kernels import cosine_basis
 from moreso.dependence.moments import Moments, Pairs
-from moreso.kernels import cosine_basis
 
 CHUNK = 2**21
-"""Numbers that the features of one chunk of rows may hold, so that they stay in the processor's cache."""
+"""The most numbers in the features of one chunk of rows, so that they stay in the processor's cache."""
 
 PAIR_CHUNK = 2**19
 """The same for the products of several pairs with a chunk of rows."""
@@ -26,11 +26,11 @@ class LowRank:
     """The HSIC of pairs of scalar groups on one sample.
 
     Args:
-        z: samples in units of the bandwidth, one column a group.
+        z: samples in units of the bandwidth, one column per group.
         ends: least and greatest sample of each group.
-        pairs: which to compute.
-        tolerance: greatest error of the kernel, see `moreso.kernels.cosine_basis`; samples that leave the range of one
-            basis are given a wider one.
+        pairs: the pairs to compute.
+        tolerance: greatest error of the kernel, see `cosine_basis`. Samples outside the range of one basis get a wider
+            one.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class LowRank:
         self.moments, self.kept = self._measure()
 
     def value(self, z: Float[Tensor, "m groups"]) -> Float[Tensor, " pairs"]:
-        """Return the HSIC of each pair, with gradient to the samples that this object was made of."""
+        """Return the HSIC of each pair, with gradient to the samples that this object was built from."""
         return _LowRankHSIC.apply(z, self)
 
     def chunks(self) -> Iterator[slice]:
-        """Yield slices of rows whose features fit the cache."""
+        """Yield slices of rows whose features fit in the cache."""
         size = max(256, CHUNK // (self.basis.rank * self.pairs.groups))
         for start in range(0, len(self.z), size):
             yield slice(start, start + size)
@@ -63,7 +63,7 @@ class LowRank:
         return raw
 
     def _measure(self) -> tuple[Moments, tuple[Tensor, Tensor] | None]:
-        """Return the moments of all rows, and raw and centred features where one chunk holds them."""
+        """Return the moments of all rows, and the raw and centred features if one chunk holds them all."""
         total: Moments | None = None
         kept = None
         for rows in self.chunks():
@@ -89,7 +89,7 @@ class LowRank:
         """Return q_i = sum_j K~_ij L~_ij of U-centred Gram matrices for some rows, less its mean over all rows.
 
         q_i = A_i' C B_i - 2/(m-2) (B_i' C' mu_g + A_i' C mu_h) - m (m-1)/(m-2)^2 d_i e_i + (t e_i + u d_i)/(m-2)^2
-        up to a constant, with d = |A_i|^2 and e = |B_i|^2, t and u their totals.
+        up to a constant, with d = |A_i|^2 and e = |B_i|^2, and t and u their totals.
         """
         found, left, right = self.moments, self.pairs.left, self.pairs.right
         m = found.rows
@@ -106,7 +106,7 @@ class LowRank:
             near = cross[part].transpose(1, 2) @ features[g]
             near -= 2 / (m - 2) * to_left[part, :, None]
             far -= 2 / (m - 2) * mean[h, :, None]
-            # The product of both shifts is a constant of each pair; it goes with the mean.
+            # The product of both shifts is constant for each pair; subtracting the mean removes it.
             q[part] = (near * far).sum(1)
             q[part] -= d[g] * d[h] * (m * (m - 1) / (m - 2) ** 2)
             q[part] += (d[g] * beta[h, None] + d[h] * beta[g, None]) * (m / (m - 2) ** 2)
@@ -157,9 +157,9 @@ class _LowRankHSIC(torch.autograd.Function):
 
 
 def refuse_second_derivative() -> None:
-    """Raise where a backward pass is itself to be differentiated."""
+    """Raise if a backward pass is itself to be differentiated."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the dependence has a closed-form gradient but no second derivative. "
-            "Call backward without create_graph=True, or take the regularizer's gradient apart from yours."
+            "Call backward without create_graph=True, or take the regularizer's gradient separately from yours."
         )

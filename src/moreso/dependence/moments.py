@@ -1,12 +1,12 @@
-"""What HSIC needs to know of low-rank features: their means and cross products, for all needed pairs at once.
+"""Sufficient statistics of low-rank features for HSIC: means and cross products, for all needed pairs at once.
 
-Below, phi are the features of one group (`moreso.kernels.CosineBasis`), mu their mean over the m rows, A = phi - mu,
+Below, phi are the features of one group (`kernels.CosineBasis`), mu is their mean over the m rows, A = phi - mu,
 and C = sum_i A_i B_i' for the two groups of a pair. With beta = |phi|^2 - |mu|^2, which is known because |phi|^2 is
 constant,
 
     HSIC = [ |C|_F^2 - m^2 beta_g beta_h / (m - 1) - 4 m / (m - 2) mu_g' C mu_h ] / (m (m - 3))
 
-so (m, mu, C) are sufficient, and those of two chunks of rows merge into those of both (`Moments`).
+so (m, mu, C) are sufficient, and the moments of two chunks of rows merge into those of both (`Moments`).
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moreso.kernels import CosineBasis
+from moreso.dependence.kernels import CosineBasis
 
 BLOCK = 128
-"""Least height of the blocks in which a symmetric product is computed."""
+"""Minimum height of the blocks in which a symmetric product is computed."""
 
 DENSE = 6.5
-"""All groups are multiplied at once where there are more than groups^2 / DENSE pairs, else each pair by itself."""
+"""With more than groups^2 / DENSE pairs, all groups are multiplied at once; otherwise each pair separately."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Pairs:
     """Unordered pairs of groups, as positions.
 
     Args:
-        left: first of each pair.
-        right: second of each pair.
-        groups: how many groups there are.
+        left: the first group of each pair.
+        right: the second group of each pair.
+        groups: the number of groups.
     """
 
     left: Int[Tensor, " pairs"]
@@ -45,12 +45,12 @@ class Pairs:
         return len(self.left) * DENSE > self.groups**2
 
     def scatter(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return the sum over pairs, per group, of what a pair gives to its left and to its right group."""
+        """Return, per group, the sum over pairs of what a pair contributes to its left and to its right group."""
         total = torch.zeros(self.groups, *left.shape[1:], dtype=left.dtype, device=left.device)
         return total.index_add_(0, self.left, left).index_add_(0, self.right, right)
 
     def matrix(self, values: Float[Tensor, " pairs"]) -> Float[Tensor, "groups groups"]:
-        """Return the symmetric matrix of the pairs' values, those of a group with itself twice."""
+        """Return the symmetric matrix of the pairs' values; the values of a group with itself count twice."""
         total = torch.zeros(self.groups, self.groups, dtype=values.dtype, device=values.device)
         total.index_put_((self.left, self.right), values, accumulate=True)
         return total + total.T
@@ -58,14 +58,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Moments:
-    """What HSIC needs to know of a chunk of rows; `+` gives that of two chunks together.
+    """Sufficient statistics of a chunk of rows for HSIC; `+` merges those of two chunks.
 
     Args:
         rows: m.
         mean: mu of each group.
-        cross: C of each pair; where the pairs are dense, C of all groups with all groups.
+        cross: C of each pair; if the pairs are dense, C of all groups with all groups.
         pairs: the pairs.
-        basis: the features that were used; both chunks must have the same.
+        basis: the basis of the features; chunks must share it to be merged.
     """
 
     rows: int
@@ -76,12 +76,12 @@ class Moments:
 
     @staticmethod
     def of(features: Float[Tensor, "groups rank m"], pairs: Pairs, basis: CosineBasis) -> "Moments":
-        """Take the moments of features, which are centred in place.
+        """Return the moments of features, and centre the features in place.
 
         Args:
-            features: phi of every group and row; on return A.
+            features: phi of every group and row; A on return.
             pairs: the pairs.
-            basis: where the features come from.
+            basis: the basis of the features.
         """
         groups, rank, m = features.shape
         mean = features.mean(2)
@@ -122,12 +122,12 @@ class Moments:
 
     @cached_property
     def pulled(self) -> Float[Tensor, "groups rank groups"]:
-        """C mu_h, of all groups with all groups; only where the pairs are dense."""
+        """C mu_h, of all groups with all groups; only if the pairs are dense."""
         return (self.cross * self.mean).sum(3)
 
     @cached_property
     def sides(self) -> "Sides":
-        """What the two groups of each pair have of their own."""
+        """The quantities of the two groups of each pair."""
         left, right = self.pairs.left, self.pairs.right
         mean = self.mean[left], self.mean[right]
         to_right = torch.bmm(self.blocks, mean[1].unsqueeze(2)).squeeze(2)
@@ -139,7 +139,7 @@ class Moments:
         m = self.rows
         a, b = m * m / (m - 1), 4 * m / (m - 2)
         if self.pairs.dense:
-            # Without gathering pairs: small batches are ruled by the number of operations, not by their size.
+            # No gathering of pairs: on small batches, the number of operations matters more than their size.
             found = self.cross.square().sum((1, 3)) - b * (self.pulled * self.mean[:, :, None]).sum(1)
             found = torch.addr(found, self.beta, self.beta, alpha=-a)[self.pairs.left, self.pairs.right]
         else:
@@ -154,7 +154,7 @@ class Moments:
     ]:
         """Return the derivatives of the sum of weight x HSIC, with respect to mu and to C.
 
-        Where the pairs are dense, C_gh and C_hg count as two.
+        If the pairs are dense, C_gh and C_hg count as two.
         """
         m = self.rows
         a, b = m * m / (m - 1), 4 * m / (m - 2)

@@ -1,4 +1,4 @@
-"""Generative models behind one small protocol; they know nothing of relations."""
+"""Generative models with one small protocol; they know nothing about relations."""
 
 from moreso.models.factor import FactorAnalysis
 from moreso.models.flow import Flow
@@ -6,7 +6,7 @@ from moreso.models.flowmatching import FlowMatching
 from moreso.models.gan import GAN
 from moreso.models.gplvm import GPLVM
 from moreso.models.mixture import Mixture, join, members
-from moreso.models.protocol import GenerativeModel, HasDensity, HasNoise, HasValidationLoss
+from moreso.models.protocol import GenerativeModel, HasDensity, HasNoise, HasSamples, HasValidationLoss
 from moreso.models.vae import VAE
 from moreso.models.vaegan import VAEGAN
 
@@ -19,7 +19,7 @@ MODELS = {
     "flow": Flow,
     "flowmatching": FlowMatching,
 }
-"""Name -> class; each is built from the number of features alone."""
+"""Name -> class; each class can be built from the number of features alone."""
 
 __all__ = [
     "GAN",
@@ -33,6 +33,7 @@ __all__ = [
     "GenerativeModel",
     "HasDensity",
     "HasNoise",
+    "HasSamples",
     "HasValidationLoss",
     "Mixture",
     "join",

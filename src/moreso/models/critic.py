@@ -1,4 +1,4 @@
-"""The network that tells rows from samples, and the losses of the game that it plays."""
+"""The network that distinguishes rows from samples, and the losses of the adversarial game."""
 
 import torch
 from jaxtyping import Float
@@ -8,12 +8,12 @@ from torch.nn.functional import softplus
 
 
 class Critic(nn.Module):
-    """A score of rows, higher for real ones: its loss and that of who draws the samples, in one scalar.
+    """A score of rows, higher for real ones, with losses for the critic and for the generator of the samples.
 
     With x a row, y a sample and D the score, the critic descends on E softplus(D(y) - D(x)) plus gamma/2 times
-    E |grad D(x)|^2 + E |grad D(y)|^2, which makes descent of both players at once converge; the generator descends on
-    E softplus(D(x) - D(y)). Each term reaches the parameters of one player only: the critic sees detached samples, and
-    the generator a critic whose parameters are detached. So one optimizer serves both.
+    E |grad D(x)|^2 + E |grad D(y)|^2, which lets simultaneous descent of both players converge. The generator descends
+    on E softplus(D(x) - D(y)). Each term has gradients for one player only: the critic gets detached samples, and the
+    generator a critic with detached parameters. So one optimizer can train both.
 
     Args:
         n_features: d, the number of columns.

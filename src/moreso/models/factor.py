@@ -14,7 +14,7 @@ class FactorAnalysis(nn.Module):
     Args:
         n_features: d, the number of columns; they should be standardised.
         n_latent: k, the number of factors; at most d.
-        min_scale: floor of the noise's standard deviation, against factors that explain one column entirely.
+        min_scale: lower bound of the noise's standard deviation, so that no factor explains one column entirely.
 
     References:
         Bishop, "Pattern Recognition and Machine Learning", 2006, section 12.2.4.

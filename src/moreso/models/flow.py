@@ -7,18 +7,18 @@ from zuko.flows import NSF
 
 
 class Flow(nn.Module):
-    """Neural spline flow: x = m + L f(z), z ~ N(0, I), f of coupled splines, L lower triangular.
+    """Neural spline flow: x = m + L f(z), z ~ N(0, I), where f has coupled splines and L is lower triangular.
 
-    log p(x) = log N(z) - log |det L| - log |det df/dz| is exact, z = f^-1(L^-1 (x - m)). f starts close to the
-    identity, so that few rows are first explained by their means and covariances. In training mode the loss adds noise
-    to the rows, so that they are not learned by heart. Samples cost two passes through each transform: with 30 columns,
-    256 samples and their gradient took a 14th of the time of autoregressive splines.
+    log p(x) = log N(z) - log |det L| - log |det df/dz| is exact, with z = f^-1(L^-1 (x - m)). f starts close to the
+    identity, so that means and covariances explain few rows first. In training mode the loss adds noise to the rows, so
+    that the flow does not memorise them. Samples cost two passes through each transform: with 30 columns, 256 samples
+    and their gradient took a 14th of the time of autoregressive splines.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
         hidden: width of the hidden layers.
-        transforms: how many are composed.
-        bins: of the splines, on [-5, 5]; beyond, a transform changes nothing.
+        transforms: the number of composed transforms.
+        bins: the number of bins of the splines on [-5, 5]; outside, a transform is the identity.
         noise: standard deviation of the noise on training rows.
 
     References:
@@ -38,8 +38,8 @@ class Flow(nn.Module):
         self.flow = NSF(n_features, transforms=transforms, bins=bins, passes=2, hidden_features=(hidden,))
         with torch.no_grad():
             for transform in self.flow.transform.transforms:
-                transform.hyper[-1].weight *= 0.01
-                transform.hyper[-1].bias *= 0.01
+                transform.hyper[-1].weight.mul_(0.01)
+                transform.hyper[-1].bias.mul_(0.01)
         self.mean = nn.Parameter(torch.zeros(n_features))
         self.log_diagonal = nn.Parameter(torch.zeros(n_features))
         self.lower = nn.Parameter(torch.zeros(n_features, n_features))
@@ -49,7 +49,7 @@ class Flow(nn.Module):
         return self.lower.tril(-1) + self.log_diagonal.exp().diag()
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return the mean negative log-likelihood, in training mode that of rows with noise."""
+        """Return the mean negative log-likelihood; in training mode, of rows with noise."""
         if self.training:
             x = x + self.noise * torch.randn_like(x)
         return -self.log_prob(x).mean()

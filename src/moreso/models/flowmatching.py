@@ -13,13 +13,14 @@ class FlowMatching(nn.Module):
 
     The loss is E |v(x_t, t) - (x_1 - x_0)|^2 with x_1 a row, x_0 ~ N(0, I), t uniform and x_t = (1 - t) x_0 + t x_1,
     the optimal-transport path. v is the velocity that keeps N(0, I) in place, (2t - 1) x / (t^2 + (1 - t)^2), plus a
-    network. Samples integrate v by `steps` steps of the midpoint rule, with gradient: one law for training and reports.
+    network. Samples integrate v by `steps` steps of the midpoint rule, with gradient, so training and reports use the
+    same distribution.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
         hidden: width of the two hidden layers.
-        steps: of the midpoint rule; each evaluates v twice.
-        min_scale: standard deviation of the noise on rows that ends the path; it keeps v smooth.
+        steps: the number of midpoint steps; each evaluates v twice.
+        min_scale: standard deviation of the noise on rows at the end of the path, which keeps v smooth.
 
     References:
         Lipman, Chen, Ben-Hamu, Nickel & Le, "Flow Matching for Generative Modeling", ICLR 2023, eq. 20-23 (with x_0
@@ -67,8 +68,8 @@ class FlowMatching(nn.Module):
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return the log-density of each row, integrated backwards by the midpoint rule.
 
-        log p(x) = log N(x_0 | 0, I) - integral of div v(x_t, t) dt, with the exact divergence: d gradients of v and
-        O(n d hidden) memory a step. The error is that of the midpoint rule in twice the steps of `sample`.
+        log p(x) = log N(x_0 | 0, I) - integral of div v(x_t, t) dt, with the exact divergence, which takes d gradients
+        of v and O(n d hidden) memory per step. The error is that of the midpoint rule with twice the steps of `sample`.
         """
         step = 1 / (2 * self.steps)
         change = torch.zeros_like(x[:, 0])

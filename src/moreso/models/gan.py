@@ -9,7 +9,9 @@ from moreso.models.critic import Critic
 
 
 class SlowLinear(nn.Linear):
-    """A linear layer whose weights are stored divided by `pace`: an optimizer like Adam changes it that much slower.
+    """A linear layer that learns slowly: its parameters are stored divided by `pace`, and scaled back when used.
+
+    An optimizer such as Adam, whose steps do not depend on the scale of gradients, changes it `pace` times as fast.
 
     References:
         Karras, Aila, Laine & Lehtinen, "Progressive Growing of GANs", ICLR 2018, section 4.1.
@@ -30,15 +32,15 @@ class SlowLinear(nn.Linear):
 class GAN(nn.Module):
     """Generative adversarial network: z ~ N(0, I), x = A z + b + generator(z) + noise, noise ~ N(0, diag(s^2)).
 
-    The loss holds both players' terms, each with gradient to its own parameters only (see `Critic`), so that one
-    optimizer trains both. It says nothing of the quality; `validation_loss` does. There is no density.
+    The loss is the sum of both players' terms, each with gradient to its own parameters only (see `Critic`), so one
+    optimizer trains both. It does not measure quality; `validation_loss` does. There is no density.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
         n_latent: dimension of z.
         hidden: width of the hidden layers.
         gamma: weight of the critic's gradient penalties.
-        pace: how fast the generator learns, relative to the critic; 1 lets both circle round each other.
+        pace: learning speed of the generator relative to the critic; with 1 the two can oscillate.
 
     References:
         Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014; the game is that of Huang et al., NeurIPS 2024,
@@ -73,7 +75,7 @@ class GAN(nn.Module):
         return mean + self.log_scale.exp() * torch.randn_like(mean)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return the energy distance of rows and as many samples, 2 E|x - y| - E|x - x'| - E|y - y'|."""
+        """Return the energy distance between rows and as many samples, 2 E|x - y| - E|x - x'| - E|y - y'|."""
         y = self.sample(len(x))
         within = torch.pdist(y).mean()
         return 2 * torch.cdist(x, y).mean() - torch.cdist(x, x).mean() - within

@@ -11,18 +11,18 @@ from moreso.models.latent import LatentModel, gaussian
 class GPLVM(LatentModel):
     """Gaussian-process latent-variable model with back constraints: x_j = f_j(z) + noise_j, f_j ~ GP(0, k_j).
 
-    z ~ N(0, I), k_j(z, z') = a_j^2 exp(-|(z - z') / lengths|^2 / 2), noise_j ~ N(0, s_j^2). The loss is, a row, minus
-    the log marginal likelihood of the columns of the batch, -sum_j log N(x_j | 0, K_j + s_j^2 I), given latents drawn
-    from q(z | x) = N(encoder(x)), plus KL(q(z | x) || N(0, I)). Samples and densities condition on up to `capacity`
-    rows that the loss saw in training mode, at the means of q. These rows are part of the state: whoever gets the file
-    of such a model gets them. A batch of n rows costs O(d n^3); before any row was seen the model is its prior.
+    z ~ N(0, I), k_j(z, z') = a_j^2 exp(-|(z - z') / lengths|^2 / 2), noise_j ~ N(0, s_j^2). The loss per row is the
+    negative log marginal likelihood of the columns of the batch, -sum_j log N(x_j | 0, K_j + s_j^2 I), given latents
+    drawn from q(z | x) = N(encoder(x)), plus KL(q(z | x) || N(0, I)). Samples and densities condition on up to
+    `capacity` rows that the loss saw in training mode, at the means of q. These rows are part of the state, so the file
+    of such a model contains them. A batch of n rows costs O(d n^3). Before it has seen any row, the model is its prior.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
         n_latent: dimension of z.
         hidden: width of the encoder's hidden layer.
-        min_scale: floor of the noise's standard deviation.
-        capacity: rows to remember, those seen first.
+        min_scale: lower bound of the noise's standard deviation.
+        capacity: the number of rows to remember; the first ones are kept.
 
     References:
         Lawrence, "Probabilistic Non-linear Principal Component Analysis with Gaussian Process Latent Variable Models",
@@ -65,14 +65,14 @@ class GPLVM(LatentModel):
         return torch.linalg.cholesky(self.kernel(z, z) + self.noise()[:, None, None] * eye)
 
     def remember(self, x: Float[Tensor, "n d"]) -> None:
-        """Keep the rows that are not kept yet, while there is room."""
+        """Add the rows that are not remembered yet, up to `capacity`."""
         known = self.rows[: self.count]
         new = x[~(x[:, None] == known).all(2).any(1)][: len(self.rows) - len(known)]
         self.rows[len(known) : len(known) + len(new)] = new.detach()
         self.count += len(new)
 
     def likelihood(self, z: Float[Tensor, "*n k"]) -> Independent:
-        """Return p(x | z, rows remembered)."""
+        """Return p(x | z, remembered rows)."""
         rows, flat = self.rows[: self.count], z.reshape(-1, self.n_latent)
         latents = self.posterior(rows).mean
         root = self.root(latents)
@@ -84,7 +84,7 @@ class GPLVM(LatentModel):
         return gaussian(mean.reshape(*z.shape[:-1], -1), scale.reshape(*z.shape[:-1], -1))
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return, a row, minus the log marginal likelihood given latents of q, plus the divergence of q."""
+        """Return, per row, the negative log marginal likelihood given latents from q, plus the divergence of q."""
         if self.training:
             self.remember(x)
         posterior = self.posterior(x)
@@ -93,6 +93,6 @@ class GPLVM(LatentModel):
         return self.divergence(posterior).mean() - marginal.log_prob(x.T).sum() / len(x)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return the negative evidence lower bound of rows given those remembered; the loss knows the batch alone."""
+        """Return the mean negative evidence lower bound given the remembered rows; the loss uses only the batch."""
         posterior = self.posterior(x)
         return (self.divergence(posterior) - self.likelihood(posterior.rsample()).log_prob(x)).mean()

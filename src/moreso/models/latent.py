@@ -1,4 +1,4 @@
-"""What models with a latent Gaussian share: x | z with independent columns, z ~ N(0, I), and an encoder."""
+"""The base of models with a latent Gaussian: x | z with independent columns, z ~ N(0, I), and an encoder."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 WIDE = 3.0
-"""Times the scales of q(z | x): one of the proposals for the likelihood."""
+"""Factor on the scales of q(z | x), for one of the proposals for the likelihood."""
 
 
 def activation(dropout: float) -> nn.Sequential:
-    """Return what stands between two layers: SiLU, and dropout of a share of what it returns while training."""
+    """Return the activation between two layers: SiLU, with dropout of a share of its outputs in training mode."""
     return nn.Sequential(nn.SiLU(), nn.Dropout(dropout))
 
 
@@ -29,7 +29,7 @@ class LatentModel(nn.Module, ABC):
         n_features: d, the number of columns.
         n_latent: k, the dimension of z.
         hidden: width of the encoder's one hidden layer.
-        dropout: share of that layer that each training step leaves out.
+        dropout: dropout rate of that layer in training mode.
 
     References:
         Likelihood: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, eq. 8.
@@ -69,15 +69,15 @@ class LatentModel(nn.Module, ABC):
     def log_prob(self, x: Float[Tensor, "n d"], *, draws: int = 256, chunk: int = 32) -> Float[Tensor, " n"]:
         """Return the log-density of each row, estimated by importance weighting.
 
-        log (1/K) sum_k p(x, z_k) / r(z_k | x), z_k ~ r(z | x): on average a lower bound that rises to the truth with
-        K. r is a mixture in equal parts of q(z | x), of q(z | x) with `WIDE` times its scales, and of the prior, for q
-        alone may miss where rows unlike those of the training come from, and a few such rows then decide a mean.
-        Memory O(chunk n hidden).
+        log (1/K) sum_k p(x, z_k) / r(z_k | x), z_k ~ r(z | x), is on average a lower bound, which converges to the
+        truth as K grows. r is a mixture in equal parts of q(z | x), of q(z | x) with `WIDE` times its scales, and of
+        the prior. q alone may miss the latents of rows unlike the training rows, and a few such rows would then
+        dominate a mean. Memory O(chunk n hidden).
 
         Args:
             x: rows.
-            draws: from each of the three; K = 3 draws.
-            chunk: of them at once.
+            draws: the number of draws from each of the three; K = 3 draws.
+            chunk: the number of draws at once.
 
         References:
             Hesterberg, "Weighted Average Importance Sampling and Defensive Mixture Distributions", Technometrics 1995.

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class Mixture(nn.Module):
-    """A mixture in equal parts: a sample is of any of the models, a density the mean of theirs.
+    """A mixture in equal parts: each sample comes from one of the models, and the density is the mean of theirs.
 
-    By the concavity of the logarithm its log-density is at least the mean of theirs, and the more above it the more
-    they disagree, as models of few rows do that were trained on different ones.
+    Since the logarithm is concave, the log-density is at least the mean of theirs. It exceeds the mean more if the
+    models disagree more, as models of small tables do if they were trained on different rows.
 
     Args:
         models: `GenerativeModel`s of the same columns.
@@ -32,7 +32,7 @@ class Mixture(nn.Module):
         self.models = nn.ModuleList(models)
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n samples, each of a model drawn at random."""
+        """Return n samples, each from a model drawn at random."""
         of = torch.randint(len(self.models), (n,))
         places = [(of == index).nonzero()[:, 0] for index in range(len(self.models))]
         parts = [model.sample(len(own)) for model, own in zip(self._members, places, strict=True) if len(own)]
@@ -50,10 +50,10 @@ class Mixture(nn.Module):
 
 
 def join(models: Sequence[nn.Module]) -> nn.Module:
-    """Return the one model, or the mixture of several."""
+    """Return the model itself if there is only one, else the mixture of them."""
     return models[0] if len(models) == 1 else Mixture(models)
 
 
 def members(model: nn.Module) -> list[nn.Module]:
-    """Undo `join`."""
+    """Return the models that `join` combined."""
     return list(model.models) if isinstance(model, Mixture) else [model]

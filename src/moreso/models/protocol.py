@@ -1,4 +1,4 @@
-"""What a model must do to be trained, regularized and sampled."""
+"""The methods that a model needs to be trained, regularized and sampled."""
 
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,16 @@ class GenerativeModel(Protocol):
         ...
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
-        """Return n samples with gradients to the parameters, by the law that is reported."""
+        """Return n samples with gradients to the parameters, from the distribution that is reported."""
+        ...
+
+
+@runtime_checkable
+class HasSamples(Protocol):
+    """A model, or a mixture of several, with samples."""
+
+    def sample(self, n: int) -> Float[Tensor, "n d"]:
+        """Return n samples."""
         ...
 
 
@@ -30,20 +39,20 @@ class HasDensity(Protocol):
 
 @runtime_checkable
 class HasValidationLoss(Protocol):
-    """A model whose loss says nothing of its quality, so that early stopping must watch something else."""
+    """A model whose loss does not measure its quality, so that early stopping must watch something else."""
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return what early stopping watches on rows that are not trained on, lower is better; needs no gradient."""
+        """Return what early stopping watches on the validation rows; lower is better, and no gradient is needed."""
         ...
 
 
 @runtime_checkable
 class HasNoise(Protocol):
-    """A model with noise around what its networks say, and in its samples; `training.fit` goes on to train it alone.
+    """A model that adds noise to the output of its networks; `training.fit` trains the noise alone at the end.
 
-    For the networks overfit few rows before the noise has come down to its size (docs/decisions/0013).
+    On small tables, the networks overfit before the noise has shrunk to its size (docs/decisions/0013).
     """
 
     def noise_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the noise, or none."""
+        """Return the parameters of the noise, possibly none."""
         ...

@@ -9,20 +9,20 @@ from moreso.models.latent import LatentModel, activation
 
 
 class VAE(LatentModel):
-    """Variational autoencoder with Student's noise: z ~ N(0, I), x_j | z ~ decoder(z)_j + s_j t(df_j).
+    """Variational autoencoder with Student's t noise: z ~ N(0, I), x_j | z ~ decoder(z)_j + s_j t(df_j).
 
-    Few rows do not show how far the tails of a column reach, and under Gaussian noise a later row from farther out has
-    next to no density (docs/decisions/0011). Degrees of freedom are learned from a start at 5, so few rows leave them
+    Few rows do not show how far the tails of a column reach, and under Gaussian noise a later row farther out would
+    have almost no density (docs/decisions/0011). Degrees of freedom start at 5 and are learned: few rows leave them
     there, and many rows of a Gaussian column make its noise Gaussian. The loss is the negative evidence lower bound,
-    -E_q[log p(x | z)] + KL(q(z | x) || N(0, I)), with one sample of q(z | x) = N(encoder(x)) a row. Samples add the
-    noise, so they follow the density whose likelihood is reported.
+    -E_q[log p(x | z)] + KL(q(z | x) || N(0, I)), with one sample of q(z | x) = N(encoder(x)) per row. Samples include
+    the noise, so they follow the density whose likelihood is reported.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
         n_latent: dimension of z.
-        hidden: width of the one hidden layer of encoder and decoder.
-        min_scale: floor of the noise's scale s.
-        dropout: share of the hidden layers that each training step leaves out, also in its samples.
+        hidden: width of the hidden layer of the encoder and of the decoder.
+        min_scale: lower bound of the noise's scale s.
+        dropout: dropout rate of the hidden layers in training mode, including the samples drawn there.
 
     References:
         Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014. Noise: Takahashi, Iwata, Yamanaka, Yamada &
@@ -45,13 +45,13 @@ class VAE(LatentModel):
     def likelihood(self, z: Float[Tensor, "*n k"]) -> Independent:
         """Return p(x | z)."""
         scale = (self.log_scale.exp().square() + self.min_scale**2).sqrt()
-        # In the precision of the parameters: PyTorch draws no Student's noise in half precision.
+        # In the precision of the parameters, since PyTorch draws no Student's t noise in half precision.
         df = 2 + self.log_df.clamp(max=10).exp()
         noise = StudentT(df, self.decoder(z).to(scale.dtype), scale, validate_args=False)
         return Independent(noise, 1, validate_args=False)
 
     def noise_parameters(self) -> list[nn.Parameter]:
-        """Return scales and degrees of freedom."""
+        """Return the scales and the degrees of freedom."""
         return [self.log_scale, self.log_df]
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:

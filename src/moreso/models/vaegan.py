@@ -11,16 +11,16 @@ class VAEGAN(VAE):
     """Variational autoencoder whose reconstructions and samples are also judged by a critic.
 
     The loss is that of `VAE`, plus `weight` times |f(x) - f(decoder(z))|^2 / 2, the squared error in the critic's
-    features f (a mean over them), and `weight` times the generator's loss of the game; and the critic's loss, for the
-    critic's parameters alone (see `Critic`). Where the paper replaces the Gaussian noise of rows by that of features,
-    both are kept here, so that there is a density on rows.
+    features f (a mean over them), plus `weight` times the generator's loss, plus the critic's loss for the critic's
+    parameters alone (see `Critic`). The paper replaces the Gaussian noise of rows by that of features; here the noise
+    of rows stays as well, so that rows have a density.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
         n_latent: dimension of z.
         hidden: width of all hidden layers.
-        min_scale: floor of the noise's standard deviation.
-        weight: of the critic's part in the loss of encoder and decoder.
+        min_scale: lower bound of the noise's scale s.
+        weight: weight of the critic's part in the loss of encoder and decoder.
         gamma: weight of the critic's gradient penalties.
 
     References:
@@ -55,5 +55,5 @@ class VAEGAN(VAE):
         return super().loss(x) + self.weight * judged + self.critic.loss(x, samples)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return the mean negative evidence lower bound, which the critic has no part in."""
+        """Return the mean negative evidence lower bound, which does not depend on the critic."""
         return super().loss(x)

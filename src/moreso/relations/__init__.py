@@ -1,9 +1,20 @@
-"""What the user knows: relations between features, and the file in which they are written."""
+"""Knowledge: relations between features, and the file in which they are written. Standard library only."""
 
-from moreso.relations.errors import KnowledgeError
+from moreso.relations.errors import DataError, KnowledgeError, did_you_mean, raise_problems
 from moreso.relations.grammar import write_name
 from moreso.relations.knowledge import Knowledge
-from moreso.relations.logic import explain_contradiction, explain_redundancy
+from moreso.relations.logic import explain_contradiction, explain_left_out, explain_redundancy
 from moreso.relations.relation import Relation
 
-__all__ = ["Knowledge", "KnowledgeError", "Relation", "explain_contradiction", "explain_redundancy", "write_name"]
+__all__ = [
+    "DataError",
+    "Knowledge",
+    "KnowledgeError",
+    "Relation",
+    "did_you_mean",
+    "explain_contradiction",
+    "explain_left_out",
+    "explain_redundancy",
+    "raise_problems",
+    "write_name",
+]

@@ -1,27 +1,57 @@
-"""The one error for statements, and the words that it shares."""
-
-from __future__ import annotations
+"""The errors of statements and tables, and the wording that their messages share."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from moreso.relations.knowledge import Knowledge
 
 
-class KnowledgeError(ValueError):
-    """Every fault of a set of statements, one sentence each.
+class _ProblemsError(ValueError):
+    """Every problem of an input, one sentence each.
 
     Args:
-        faults: the sentences; they become the lines of the message.
-        readable: the statements that could be read all the same, for those who go on looking for faults.
+        problems: the sentences; they become the lines of the message.
     """
 
-    def __init__(self, faults: Iterable[str], readable: Knowledge | None = None) -> None:
-        self.faults = tuple(faults)
-        self.readable = readable
-        super().__init__("\n".join(self.faults))
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class KnowledgeError(_ProblemsError):
+    """Statements that cannot be used: what is wrong with each, one sentence a line.
+
+    Args:
+        problems: the sentences.
+    """
+
+
+class DataError(_ProblemsError):
+    """A table that cannot be used: what is wrong with each column, one sentence a line.
+
+    Args:
+        problems: the sentences.
+    """
+
+
+def raise_problems(*, settings: Sequence[str] = (), knowledge: Sequence[str] = (), data: Sequence[str] = ()) -> None:
+    """Raise one error with all problems, if there are any.
+
+    Args:
+        settings: problems of other arguments.
+        knowledge: problems of statements.
+        data: problems of a table.
+
+    Raises:
+        KnowledgeError: there are problems of statements, perhaps with others.
+        DataError: there are problems of a table, perhaps with others, but none of statements.
+        ValueError: there are problems of settings alone.
+    """
+    problems = list(dict.fromkeys([*settings, *knowledge, *data]))
+    if knowledge:
+        raise KnowledgeError(problems)
+    if data:
+        raise DataError(problems)
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def did_you_mean(name: str, features: Sequence[str], groups: Iterable[str] = ()) -> str:

@@ -27,18 +27,18 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LONE_MARKS = ("<", "?")
-"""Words that are marks where they stand alone, so that names may hold them."""
+"""Characters that are marks only if they stand alone, so that names may contain them."""
 _UNFINISHED = frozenset(":><?,=@{")
 """Marks that cannot end a statement."""
 _EXAMPLE = "Write for example 'outlet: inlet > ambient'."
 
 
-class SyntaxFault(Exception):  # noqa: N818 (a fault is what it is called everywhere)
-    """A statement that the grammar does not allow, in a sentence that names the place.
+class StatementError(Exception):
+    """A statement that the grammar does not allow; the message names the place.
 
     Args:
-        line: counted from 1.
-        column: counted from 1, or None where the statement as a whole is meant.
+        line: the line, counted from 1.
+        column: the column, counted from 1, or None for the statement as a whole.
         message: what is wrong, and the remedy.
     """
 
@@ -58,7 +58,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Chain:
-    """`ref: sides[0] > sides[1] > ... @ confidence # reason`, the names not yet resolved."""
+    """`ref: sides[0] > sides[1] > ... @ confidence # reason`, before names of groups are resolved."""
 
     ref: tuple[str, ...]
     sides: tuple[tuple[str, ...], ...]
@@ -80,7 +80,7 @@ class _Token:
 
 
 class _Line:
-    """The tokens of one line, and its reason (None where it has none)."""
+    """The tokens of one line, and its reason, if any."""
 
     def __init__(self, number: int, text: str) -> None:
         self.reason: str | None = None
@@ -99,7 +99,7 @@ class _Line:
 
     @property
     def may_begin(self) -> bool:
-        """Whether a statement can begin here: each has one of these marks."""
+        """Whether a statement can begin here, since every statement has one of these marks."""
         return any(token.kind == "mark" and token.text in ":=" for token in self.tokens)
 
 
@@ -115,11 +115,11 @@ class _Statement:
             line = lines[self.stop]
             self.tokens += line.tokens
             for token in line.tokens:
-                # What cannot stand in braces ends them: one that is never closed must not swallow the file.
+                # A mark that cannot stand in braces ends them, so that an unclosed brace does not swallow the file.
                 in_braces = token.text == "{" if token.kind == "mark" and token.text != "," else in_braces
             last = self.tokens[-1] if self.tokens else None
             unfinished = last is not None and (in_braces or (last.kind == "mark" and last.text in _UNFINISHED))
-            # A quote that is never closed is told by itself.
+            # An unclosed quote is a problem of its own.
             unfinished = unfinished and all(token.kind != "bad" for token in line.tokens)
             self.stop += 1
         self.reason = " ".join(line.reason for line in lines[start : self.stop] if line.reason)
@@ -146,17 +146,19 @@ class _Statement:
 
     def expect(self, mark: str, why: str) -> None:
         if not self.skip(mark):
-            raise self.fault(f"expected '{mark}' {why}")
+            raise self.problem(f"expected '{mark}' {why}")
 
-    def fault(self, expected: str, remedy: str = _EXAMPLE, found: str = "found") -> SyntaxFault:
+    def problem(self, expected: str, remedy: str = _EXAMPLE, found: str = "found") -> StatementError:
         token = self.peek()
         if token.kind == "bad":
             message = f"the quote {token.text} is never closed. Close it on the same line."
-            return SyntaxFault(token.line, token.column, message)
-        return SyntaxFault(token.line, token.column, f"{expected}, {found} {token.shown}.{self._why(token)} {remedy}")
+            return StatementError(token.line, token.column, message)
+        return StatementError(
+            token.line, token.column, f"{expected}, {found} {token.shown}.{self._why(token)} {remedy}"
+        )
 
     def _why(self, token: _Token) -> str:
-        """Say why the statement was read on beyond a line, where it was."""
+        """Say why the statement continues in the next line, if it does."""
         earlier = [each for each in self.tokens if each.line < token.line]
         if token.kind == "end" and self.unfinished:
             earlier = self.tokens
@@ -169,7 +171,7 @@ class _Statement:
     def name(self) -> str:
         token = self.peek()
         if token.kind not in ("word", "string", "raw"):
-            raise self.fault("expected the name of a feature")
+            raise self.problem("expected the name of a feature")
         self.at += 1
         if token.kind == "word":
             return token.text
@@ -178,7 +180,7 @@ class _Statement:
         try:
             return str(json.loads(token.text, strict=False))
         except json.JSONDecodeError:
-            raise SyntaxFault(
+            raise StatementError(
                 token.line,
                 token.column,
                 f"{token.text} is not a quoted name. In double quotes write \\\\ for \\, or use backticks.",
@@ -204,13 +206,13 @@ class _Statement:
             value = float("nan")
         if not 0 < value <= 1:
             rule = "the confidence after '@' must be a number in (0, 1]"
-            raise self.fault(rule, "Write for example '@ 0.8'.", found="got")
+            raise self.problem(rule, "Write for example '@ 0.8'.", found="got")
         self.at += 1
         return value
 
     def finish(self, expected: str) -> None:
         if self.peek().kind != "end":
-            raise self.fault(expected)
+            raise self.problem(expected)
 
     def parse(self) -> Group | Chain:
         return self.group() if self.sees("=", ahead=1) else self.chain()
@@ -232,7 +234,7 @@ class _Statement:
             mark = self.peek().text
             if (turned := {">": "<", "<": ">"}.get(mark, "")) and turned in marks:
                 message = f"a chain goes one way, and here '{mark}' follows '{turned}'. Write two statements."
-                raise SyntaxFault(self.peek().line, self.peek().column, message)
+                raise StatementError(self.peek().line, self.peek().column, message)
             self.at += 1
             marks += mark
             sides.append(self.side())
@@ -240,39 +242,39 @@ class _Statement:
             near = (self.tokens[self.at - 1], self.peek())
             glued = [mark for mark in _LONE_MARKS for token in near if token.kind == "word" and mark in token.text]
             remedy = f"Put spaces around '{glued[0]}' where it compares." if glued else _EXAMPLE
-            raise self.fault("expected '>' and the weaker side", remedy)
+            raise self.problem("expected '>' and the weaker side", remedy)
         confidence = self.confidence() if self.skip("@") else 1.0
         self.finish("expected '>', '@' or the end of the line")
         if "?" in marks:
             order = "".join(f" {mark} {write_side(side)}" for mark, side in zip(marks, sides[1:], strict=True))
             question = f"'{write_side(ref)}: {write_side(sides[0])}{order}' is still a question."
-            raise SyntaxFault(line, None, f"{question} Replace '?' by '>' or '<', or delete the line.")
+            raise StatementError(line, None, f"{question} Replace '?' by '>' or '<', or delete the line.")
         return Chain(ref, tuple(reversed(sides) if "<" in marks else sides), confidence, self.reason, line)
 
 
-def parse_statements(text: str) -> Iterator[Group | Chain | SyntaxFault]:
-    """Yield every statement of a text, and in their places the faults of those that cannot be read."""
+def parse_statements(text: str) -> Iterator[Group | Chain | StatementError]:
+    """Yield every statement of a text in order, or its problem if it cannot be read."""
     lines = [_Line(number, line) for number, line in enumerate(text.split("\n"), start=1)]
-    at = told = 0
+    at = reported = 0
     while at < len(lines):
-        if not lines[at].tokens or (at < told and not lines[at].may_begin):
+        if not lines[at].tokens or (at < reported and not lines[at].may_begin):
             at += 1
             continue
         statement = _Statement(lines, at)
         try:
             yield statement.parse()
             at = statement.stop
-        except SyntaxFault as fault:
-            if fault.line > told:
-                yield fault
-            # A line that was taken for the rest of a faulty statement may be one of its own. If it is not, the fault
-            # that it belongs to has been told.
-            told = max(told, statement.stop)
-            at = max(at + 1, fault.line - 1)
+        except StatementError as problem:
+            if problem.line > reported:
+                yield problem
+            # A line that was read as the rest of a faulty statement may be a statement of its own. If it is not, its
+            # problem has been reported.
+            reported = max(reported, statement.stop)
+            at = max(at + 1, problem.line - 1)
 
 
 def write_name(name: str) -> str:
-    """Return `name` as the grammar reads it back: bare where it is a plain word, else quoted."""
+    """Return `name` as the grammar reads it back: bare if it is a plain word, else quoted."""
     plain = re.fullmatch(r'[^\s:>{},=@#"`]+', name) and name not in _LONE_MARKS
     return name if plain else json.dumps(name, ensure_ascii=False)
 

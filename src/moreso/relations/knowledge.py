@@ -1,4 +1,4 @@
-"""What a person knows: the collection of relations, its file and its logic."""
+"""A collection of relations, with its file and its logic."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from moreso.files import atomic_write
-from moreso.relations.errors import KnowledgeError, did_you_mean
-from moreso.relations.grammar import Chain, Group, SyntaxFault, parse_statements, write_name
+from moreso._files import atomic_write
+from moreso.relations.errors import KnowledgeError, did_you_mean, raise_problems
+from moreso.relations.grammar import Chain, Group, StatementError, parse_statements, write_name
 from moreso.relations.logic import Graph, acyclic
 from moreso.relations.records import read_records
 from moreso.relations.relation import Relation, repeated, write_order, write_relation
@@ -17,14 +17,14 @@ from moreso.relations.relation import Relation, repeated, write_order, write_rel
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a person knows: relations, and the names that they gave to groups of features.
+    """What a person knows: relations, and names for groups of features.
 
     Args:
         relations: the statements, in order.
         groups: name -> features, for reading and writing; the relations hold the features themselves.
 
     Raises:
-        KnowledgeError: a group is empty, or bears the name of a feature that a relation or a group uses.
+        KnowledgeError: a group is empty, or has the name of a feature that a relation or a group uses.
 
     >>> knowledge = Knowledge.parse('''
     ...     near = b_flow, b_temp
@@ -46,14 +46,14 @@ class Knowledge:
         object.__setattr__(self, "relations", tuple(self.relations))
         object.__setattr__(self, "groups", groups)
         used = {*self.features, *(name for members in groups.values() for name in members)}
-        faults = [f"group '{name}' has no members. Name at least one feature." for name in groups if not groups[name]]
-        faults += [
+        problems = [f"group '{name}' has no members. Name at least one feature." for name in groups if not groups[name]]
+        problems += [
             f"group '{name}' bears the name of a feature. Rename the group, or define it before its first use."
             for name in groups
             if name in used
         ]
-        if faults:
-            raise KnowledgeError(faults)
+        if problems:
+            raise KnowledgeError(problems)
 
     def __hash__(self) -> int:
         return hash(self.relations)
@@ -81,14 +81,17 @@ class Knowledge:
         lines = [f"{write_name(name)} = {', '.join(map(write_name, members))}" for name, members in self.groups.items()]
         return "\n".join(lines + [write_relation(relation, self._names) for relation in self])
 
+    def problems(self, features: Sequence[str]) -> list[str]:
+        """Return a sentence for every name that is not in `features`, with its line and the nearest known name."""
+        return [problem for _, problem in self._unknown(features)]
+
     def check(self, features: Sequence[str]) -> None:
         """Raise unless every name is one of `features`.
 
         Raises:
-            KnowledgeError: all unknown names at once, each with its line and the nearest known name.
+            KnowledgeError: names are unknown; the error lists all of them, as `problems` does.
         """
-        if faults := self._unknown(features):
-            raise KnowledgeError(fault for _, fault in faults)
+        raise_problems(knowledge=self.problems(features))
 
     def restrict(self, features: Iterable[str]) -> "Knowledge":
         """Return the relations that name only `features`."""
@@ -97,24 +100,24 @@ class Knowledge:
         return Knowledge(tuple(kept), {name: group for name, group in self.groups.items() if known.issuperset(group)})
 
     def contradictions(self) -> tuple[tuple[Relation, ...], ...]:
-        r"""Return circles of statements that cannot all be true: of each knot of them the shortest circle.
+        r"""Return cycles of statements that cannot all be true: the shortest of each strongly connected component.
 
         A relation orders two dependences, and a dependence has no direction: `a: b > c` says that a and b depend on
-        each other more so than a and c. Statements that lead from one pair back to itself contradict each other. A
-        knot may hold more circles than the one returned: mend that, and ask again.
+        each other more than a and c do. Statements that lead from one pair back to itself contradict each other. A
+        component may contain more cycles than the one returned: resolve that one, and check again.
 
         >>> knowledge = Knowledge.parse("a: b > c\nc: a > b\nb: c > a\na: b > d")
-        >>> [[relation.line for relation in circle] for circle in knowledge.contradictions()]
+        >>> [[relation.line for relation in cycle] for cycle in knowledge.contradictions()]
         [[1, 2, 3]]
         """
-        circles = Graph(self.relations).circles()
-        return tuple(tuple(self.relations[index] for index in circle) for circle in circles)
+        cycles = Graph(self.relations).cycles()
+        return tuple(tuple(self.relations[index] for index in cycle) for cycle in cycles)
 
     def redundancies(self) -> tuple[tuple[Relation, tuple[Relation, ...]], ...]:
         """Return every statement that could be left out, with the statements from which it follows.
 
-        It follows from a path of statements that are each at least as sure; a statement that is made twice follows
-        from its surest, and of equals from its first, occurrence.
+        A statement follows from a path of statements that each have at least its confidence. A repeated statement
+        follows from its most confident occurrence, and among equals from the first.
 
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
@@ -123,7 +126,7 @@ class Knowledge:
         return tuple((self.relations[index], tuple(self.relations[i] for i in found[index])) for index in sorted(found))
 
     def reduction(self) -> "Knowledge":
-        r"""Return the knowledge without the statements that follow from others at least as sure.
+        r"""Return the knowledge without the statements that follow from others of at least the same confidence.
 
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
@@ -139,8 +142,9 @@ class Knowledge:
     def closure(self) -> "Knowledge":
         r"""Return the knowledge with every statement that follows from it, each statement once.
 
-        An implied statement is as sure as the least sure step on the surest way to it, and its reason names the steps.
-        Only what can be written is added: the two pairs must share a group, and the three groups no feature.
+        The confidence of an implied statement is that of the weakest step on its most confident path, and its reason
+        names the steps. Only statements that can be written are added: the two pairs must share a group, and no two of
+        the three groups may share a feature.
 
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
@@ -153,9 +157,10 @@ class Knowledge:
         return Knowledge(tuple(acyclic(self.relations).closure(self.describe)), self.groups)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return one row a relation, for `pandas.DataFrame`: ref, plus, minus, confidence, reason.
+        """Return one row per relation, for `pandas.DataFrame`: ref, plus, minus, confidence, reason.
 
-        A single feature is its name, a group a tuple of names. `Knowledge.from_records` reads the rows back.
+        A single feature is given by its name, a group by a tuple of names. `Knowledge.from_records` reads the rows
+        back.
         """
         return [
             {
@@ -179,7 +184,8 @@ class Knowledge:
             groups: names for groups, as in `Knowledge`.
 
         Raises:
-            KnowledgeError: every fault of every row, each named by its position from 0, or by the frame's index.
+            KnowledgeError: rows have problems; the error lists all of them, each with its position from 0 or the
+                frame's index.
 
         >>> rows = [{"ref": "outlet", "plus": "inlet", "minus": ["wind", "rain"], "confidence": 0.8}]
         >>> print(Knowledge.from_records(rows))
@@ -188,102 +194,119 @@ class Knowledge:
         return cls(read_records(rows), groups or {})
 
     def _unknown(self, features: Sequence[str]) -> list[tuple[int, str]]:
-        """The faults of `check`, each with its line (0 where it has none)."""
+        """Return the problems of `check`, each with its line (0 if it has none)."""
         known = set(features)
-        faults = {(0, name): _group_is_feature(name) for name in self.groups if name in known}
+        problems = {(0, name): _group_is_feature(name) for name in self.groups if name in known}
         for relation in self:
             for name in (name for group in relation.groups for name in group if name not in known):
-                fault = (
+                problem = (
                     f"{relation.where} names an unknown feature '{name}'.{did_you_mean(name, features, self.groups)}"
                 )
-                # A chain makes several relations of one line; its faults are told once.
-                faults.setdefault((relation.line or 0, name), fault)
-        return [(line, fault) for (line, _), fault in faults.items()]
+                # A chain makes several relations from one line, whose problems are reported once.
+                problems.setdefault((relation.line or 0, name), problem)
+        return [(line, problem) for (line, _), problem in problems.items()]
 
     @classmethod
     def parse(cls, text: str, features: Sequence[str] | None = None) -> "Knowledge":
-        """Read statements from text; the grammar stands in `docs/knowledge-file.md`.
+        """Read statements from text; `docs/knowledge-file.md` has the grammar.
 
         Args:
-            text: one statement a line.
-            features: where given, names outside it are faults too.
+            text: one statement per line.
+            features: if given, names outside it are problems too.
 
         Raises:
-            KnowledgeError: every fault of every line, in the order of the lines; a question that is still open; or no
-                statement at all.
+            KnowledgeError: lines have problems, a question is still open, or there is no statement; the error lists all
+                problems in the order of the lines.
+        """
+        return _whole(*cls.examine(text, features))
+
+    @classmethod
+    def examine(cls, text: str, features: Sequence[str] | None = None) -> tuple["Knowledge | None", list[str]]:
+        """Return the readable part of a text and its problems, for callers that check several inputs.
+
+        Args:
+            text: one statement per line.
+            features: if given, names outside it are problems too; their statements are still returned.
         """
         groups: dict[str, tuple[str, ...]] = {}
         relations: list[Relation] = []
-        faults: list[tuple[int, str]] = []
+        problems: list[tuple[int, str]] = []
         for statement in parse_statements(text):
             try:
-                if isinstance(statement, SyntaxFault):
-                    faults.append((statement.line, str(statement)))
+                if isinstance(statement, StatementError):
+                    problems.append((statement.line, str(statement)))
                 elif isinstance(statement, Group):
                     _define(statement, groups)
                 else:
                     relations += _relations(statement, groups)
             except KnowledgeError as error:
-                faults += [(statement.line, fault) for fault in error.faults]
-        if not relations and not faults:
-            raise KnowledgeError(["no statement found. Write one a line, for example 'outlet: inlet > ambient'."])
+                problems += [(statement.line, problem) for problem in error.problems]
+        if not relations and not problems:
+            return None, ["no statement found. Write one a line, for example 'outlet: inlet > ambient'."]
         knowledge = None
         try:
             knowledge = cls(tuple(relations), groups)
-            faults += [] if features is None else knowledge._unknown(features)
+            problems += [] if features is None else knowledge._unknown(features)
         except KnowledgeError as error:
-            faults += [(0, fault) for fault in error.faults]
-        if faults or knowledge is None:
-            raise KnowledgeError((fault for _, fault in sorted(faults, key=lambda pair: pair[0])), knowledge)
-        return knowledge
+            problems += [(0, problem) for problem in error.problems]
+        return knowledge, [problem for _, problem in sorted(problems, key=lambda pair: pair[0])]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], features: Sequence[str] | None = None) -> "Knowledge":
         """Read a knowledge file (UTF-8).
 
         Raises:
-            KnowledgeError: as `parse`, each fault led by the file's name; also where there is no text file.
+            KnowledgeError: as `parse`, with the file's name before each problem; also if there is no such text file.
         """
+        return _whole(*cls.examine_file(path, features))
+
+    @classmethod
+    def examine_file(
+        cls, path: str | os.PathLike[str], features: Sequence[str] | None = None
+    ) -> tuple["Knowledge | None", list[str]]:
+        """Return the readable part of a knowledge file and its problems; see `examine`."""
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
         except OSError as error:
-            raise KnowledgeError([f"{path}: cannot be read ({error.strerror}). Check the path."]) from error
-        except UnicodeDecodeError as error:
-            raise KnowledgeError(
-                [f"{path}: is not UTF-8 text. Give a knowledge file, one statement a line."]
-            ) from error
-        try:
-            return cls.parse(text, features)
-        except KnowledgeError as error:
-            raise KnowledgeError((f"{path}: {fault}" for fault in error.faults), error.readable) from None
+            return None, [f"{path}: cannot be read ({error.strerror}). Check the path."]
+        except UnicodeDecodeError:
+            return None, [f"{path}: is not UTF-8 text. Give a knowledge file, one statement a line."]
+        knowledge, problems = cls.examine(text, features)
+        return knowledge, [f"{path}: {problem}" for problem in problems]
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the knowledge file that `read` reads back as an equal object."""
+        """Write a knowledge file that `read` reads back as an equal object."""
         with atomic_write(path) as scratch:
             scratch.write_text(f"{self}\n", encoding="utf-8", newline="\n")
+
+
+def _whole(knowledge: Knowledge | None, problems: Sequence[str]) -> Knowledge:
+    if knowledge is None or problems:
+        raise KnowledgeError(problems)
+    return knowledge
 
 
 def _relations(chain: Chain, groups: Mapping[str, tuple[str, ...]]) -> list[Relation]:
     ref, *sides = (_expand(names, groups) for names in (chain.ref, *chain.sides))
     relations: list[Relation] = []
-    faults: list[str] = []
+    problems: list[str] = []
     for plus, minus in pairwise(sides):
         try:
             relations.append(Relation(ref, plus, minus, chain.confidence, chain.reason, chain.line))
         except KnowledgeError as error:
-            faults += error.faults
-    if faults:
-        raise KnowledgeError(dict.fromkeys(faults))
+            problems += error.problems
+    if problems:
+        raise KnowledgeError(dict.fromkeys(problems))
     return relations
 
 
 def _define(group: Group, groups: dict[str, tuple[str, ...]]) -> None:
     members = _expand(group.members, groups)
     where = f"line {group.line}: group '{group.name}'"
-    faults = [f"{where} is defined twice. Keep one."] if group.name in groups else []
-    faults += [f"{where} names '{name}' twice. Name it once." for name in repeated(members)]
-    if faults:
-        raise KnowledgeError(faults)
+    problems = [f"{where} is defined twice. Keep one."] if group.name in groups else []
+    problems += [f"{where} names '{name}' twice. Name it once." for name in repeated(members)]
+    if problems:
+        raise KnowledgeError(problems)
     groups[group.name] = members
 
 

@@ -1,10 +1,11 @@
-"""What contradicts what, and what follows from what.
+"""Contradictions between statements, and statements that follow from others.
 
-A statement `ref: plus > minus` orders two dependences, and a dependence has no direction, so that it is an arrow from
-the pair {ref, plus} to the pair {ref, minus}; a group is a set of names. A circle of arrows is a contradiction, and a
-path implies every statement between its ends. Nothing follows from a group to its members or back.
+A statement `ref: plus > minus` orders two dependences, and a dependence has no direction. So the statement is an arrow
+from the pair {ref, plus} to the pair {ref, minus}, where a group is a set of names. A cycle of arrows is a
+contradiction, and a path implies the statement between its ends. A statement about a group implies nothing about its
+members, and vice versa.
 
-No function calls itself: ten thousand statements in one chain are an ordinary input.
+No function is recursive, since ten thousand statements in one chain are an ordinary input.
 """
 
 import math
@@ -18,14 +19,14 @@ from moreso.relations.relation import Relation
 Group = frozenset[str]
 Pair = frozenset[Group]
 Way = tuple[float, int, int]
-"""The end of a path: its least confidence, minus its steps, minus the index of its last statement. Larger is better."""
+"""A path's end: its least confidence, negative length, and negative index of its last statement; larger is better."""
 
 
 class Graph:
-    """Statements as arrows between pairs, the pairs numbered in the order of first mention.
+    """Statements as arrows between pairs, which are numbered in the order of first mention.
 
     Args:
-        relations: the statements; everything here speaks of them by index.
+        relations: the statements; all methods refer to them by index.
     """
 
     def __init__(self, relations: Sequence[Relation]) -> None:
@@ -40,7 +41,7 @@ class Graph:
             ends = [numbers.setdefault(frozenset((ref, side)), len(numbers)) for side in (plus, minus)]
             self.arrows.append((ends[0], ends[1]))
         self.pairs = list(numbers)
-        # Of a statement that is made several times the surest counts, and of equals the first.
+        # Of repeated statements, the most confident counts, and among equals the first.
         self.after: list[dict[int, int]] = [{} for _ in self.pairs]
         for index, (above, below) in enumerate(self.arrows):
             rival = self.after[above].setdefault(below, index)
@@ -48,9 +49,9 @@ class Graph:
                 self.after[above][below] = index
 
     def search(self) -> tuple[list[int], list[int]]:
-        """Walk the graph in depth; return its pairs, finished last first, and the pairs at which a circle closes.
+        """Search depth-first; return the pairs, last finished first, and the pairs at which a cycle closes.
 
-        Without circles, the order is one in which every arrow points onwards.
+        Without cycles, this is a topological order: every arrow points forward.
         """
         new, open_, finished = range(3)
         state = [new] * len(self.pairs)
@@ -76,44 +77,44 @@ class Graph:
                     order.append(pair)
         return order[::-1], list(closing)
 
-    def knots(self, order: Sequence[int]) -> list[int]:
+    def components(self, order: Sequence[int]) -> list[int]:
         """Return for each pair the number of its strongly connected component (Kosaraju and Sharir)."""
         before: list[list[int]] = [[] for _ in self.pairs]
         for above, below in self.arrows:
             before[below].append(above)
-        knot = [-1] * len(self.pairs)
+        component = [-1] * len(self.pairs)
         for root in order:
-            if knot[root] >= 0:
+            if component[root] >= 0:
                 continue
-            knot[root] = root
+            component[root] = root
             members = [root]
             for pair in members:
                 for other in before[pair]:
-                    if knot[other] < 0:
-                        knot[other] = root
+                    if component[other] < 0:
+                        component[other] = root
                         members.append(other)
-        return knot
+        return component
 
-    def circles(self) -> list[list[int]]:
-        """Return of each knot a shortest circle, from its first statement on; in the order of these."""
+    def cycles(self) -> list[list[int]]:
+        """Return a shortest cycle of each strongly connected component, in the order of their first statements."""
         order, closing = self.search()
         if not closing:
             return []
-        knot = self.knots(order)
+        component = self.components(order)
         shortest: dict[int, list[int]] = {}
-        # Every circle passes a pair at which the search saw one close, so no other beginnings need be tried.
+        # Every cycle contains a pair at which the search saw one close, so no other starts need to be tried.
         for pair in closing:
-            limit = len(shortest[knot[pair]]) if knot[pair] in shortest else math.inf
-            if circle := self._circle(pair, knot, limit):
-                shortest[knot[pair]] = circle
+            limit = len(shortest[component[pair]]) if component[pair] in shortest else math.inf
+            if cycle := self._cycle(pair, component, limit):
+                shortest[component[pair]] = cycle
         found = []
-        for circle in shortest.values():
-            first = circle.index(min(circle))
-            found.append(circle[first:] + circle[:first])
+        for cycle in shortest.values():
+            first = cycle.index(min(cycle))
+            found.append(cycle[first:] + cycle[:first])
         return sorted(found)
 
-    def _circle(self, start: int, knot: Sequence[int], limit: float) -> list[int] | None:
-        """Return a shortest circle through a pair, or None where none is shorter than `limit`."""
+    def _cycle(self, start: int, component: Sequence[int], limit: float) -> list[int] | None:
+        """Return a shortest cycle through a pair, or None if no cycle is shorter than `limit`."""
         came_from = {start: start}
         level, length = [start], 1
         while level and length < limit:
@@ -125,14 +126,14 @@ class Graph:
                         while path[-1] != start:
                             path.append(came_from[path[-1]])
                         return [self.after[above][below] for above, below in pairwise(reversed(path))]
-                    if other not in came_from and knot[other] == knot[start]:
+                    if other not in came_from and component[other] == component[start]:
                         came_from[other] = pair
                         following.append(other)
             level, length = following, length + 1
         return None
 
     def redundant(self) -> dict[int, tuple[int, ...]]:
-        """Return each statement that follows from others at least as sure, with these; there are no circles."""
+        """Return each statement that follows from others at least as confident, with these; requires no cycles."""
         found: dict[int, tuple[int, ...]] = {}
         for index, (above, below) in enumerate(self.arrows):
             if self.after[above][below] != index:
@@ -148,7 +149,7 @@ class Graph:
         return found
 
     def closure(self, describe: Callable[[Relation], str]) -> list[Relation]:
-        """Return every statement that is made or follows, once, as sure as its surest way; there are no circles."""
+        """Return all given and implied statements once, with the confidence of the best path; requires no cycles."""
         rank = self._rank()
         stated: dict[int, Relation] = {}
         implied: list[Relation] = []
@@ -179,12 +180,12 @@ class Graph:
         return rank
 
     def _ways(self, source: int, rank: Sequence[int], last: float) -> tuple[dict[int, Way], dict[int, Way]]:
-        """Return the best way from a pair to each that it reaches, and the best of two or more steps.
+        """Return the best path from a pair to each pair that it reaches, and the best path of two or more steps.
 
         Args:
             source: the pair.
-            rank: places of the pairs in an order in which every arrow points onwards.
-            last: pairs of a higher rank do not matter.
+            rank: positions of the pairs in a topological order.
+            last: pairs of a higher rank are ignored.
         """
         best: dict[int, Way] = {source: (math.inf, 0, 0)}
         roundabout: dict[int, Way] = {}
@@ -205,7 +206,7 @@ class Graph:
         return best, roundabout
 
     def _steps(self, way: Way, best: dict[int, Way]) -> tuple[int, ...]:
-        """Return the statements of a way, from its beginning."""
+        """Return the statements of a path, from its start."""
         steps = []
         while way[1] < 0:
             steps.append(-way[2])
@@ -213,7 +214,7 @@ class Graph:
         return tuple(reversed(steps))
 
     def _sides(self, above: int, below: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None:
-        """Return ref, plus and minus of the statement between two pairs, or None where none can be written."""
+        """Return ref, plus and minus of the statement between two pairs, or None if it cannot be written."""
         upper, lower = self.pairs[above], self.pairs[below]
         if len(upper & lower) != 1:
             return None
@@ -225,23 +226,23 @@ def acyclic(relations: Sequence[Relation]) -> Graph:
     """Return the graph of statements that do not contradict each other.
 
     Raises:
-        KnowledgeError: they do; of each knot a shortest circle.
+        KnowledgeError: they do; the error names a shortest cycle of each strongly connected component.
     """
     graph = Graph(relations)
-    if circles := graph.circles():
-        raise KnowledgeError(explain_contradiction([relations[index] for index in circle]) for circle in circles)
+    if cycles := graph.cycles():
+        raise KnowledgeError(explain_contradiction([relations[index] for index in cycle]) for cycle in cycles)
     return graph
 
 
-def explain_contradiction(circle: Sequence[Relation]) -> str:
+def explain_contradiction(cycle: Sequence[Relation]) -> str:
     """Return the sentence for statements that cannot all be true.
 
     >>> print(explain_contradiction([Relation("a", "b", "c", line=1), Relation("a", "c", "b", line=7)]))
     line 1: 'a: b > c' and line 7: 'a: c > b' contradict each other: they cannot both be true. Drop or turn one.
     """
-    told = _listed([relation.where for relation in circle], most=None)
-    rule = "they cannot both be true" if len(circle) == 2 else "each dependence would exceed the next, in a circle"
-    return f"{told} contradict each other: {rule}. Drop or turn {'one' if len(circle) == 2 else 'at least one'}."
+    listed = _listed([relation.where for relation in cycle], most=None)
+    rule = "they cannot both be true" if len(cycle) == 2 else "each dependence would exceed the next, in a cycle"
+    return f"{listed} contradict each other: {rule}. Drop or turn {'one' if len(cycle) == 2 else 'at least one'}."
 
 
 def explain_redundancy(relation: Relation, grounds: Sequence[Relation]) -> str:
@@ -254,8 +255,20 @@ def explain_redundancy(relation: Relation, grounds: Sequence[Relation]) -> str:
     return f"{relation.where} {verb} {_listed([ground.where for ground in grounds])}. It can be left out."
 
 
+def explain_left_out(statement: str) -> str:
+    """Return the sentence about a statement that was not trained.
+
+    Args:
+        statement: as text.
+    """
+    return (
+        f"'{statement}' was left out of training: the training rows contradict it. Look at its reason again, or obey "
+        "it all the same with trust 'all'."
+    )
+
+
 def _listed(texts: Sequence[str], most: int | None = 4) -> str:
-    """Return texts as a list in words, the middle of a long one by its number."""
+    """Return texts as a list in words; a long list gives only the number of the texts in the middle."""
     if most is not None and len(texts) > most:
         texts = [*texts[: most - 2], f"{len(texts) - most + 1} more", texts[-1]]
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

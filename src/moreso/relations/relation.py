@@ -13,20 +13,20 @@ Names = str | Iterable[str]
 
 @dataclass(frozen=True, init=False)
 class Relation:
-    """One statement: `ref` depends on `plus` more so than on `minus`.
+    """One statement: `ref` depends on `plus` more than on `minus`.
 
-    Each of the three is a group of one or more features; no feature may stand in two of them.
+    Each of the three is a group of one or more features; no feature may be in two of them.
 
     Args:
-        ref: feature name, or names, whose dependence is compared.
-        plus: the names on which `ref` depends more.
-        minus: the names on which it depends less.
+        ref: the name or names whose dependence is compared.
+        plus: the name or names on which `ref` depends more.
+        minus: the name or names on which `ref` depends less.
         confidence: how sure the person is, in (0, 1].
-        reason: why, in the person's words; kept in one line.
-        line: the line of the knowledge file, for messages; not compared.
+        reason: why the statement holds, in the person's words; kept on one line.
+        line: the line of the knowledge file, for messages; ignored by comparisons.
 
     Raises:
-        KnowledgeError: an empty or overlapping group, a repeated name, or a confidence outside (0, 1].
+        KnowledgeError: a group is empty, groups overlap, a name is repeated, or the confidence is outside (0, 1].
 
     References:
         Takeishi & Kawahara, "Knowledge-Based Regularization in Generative Modeling", IJCAI 2020: the triple.
@@ -56,23 +56,23 @@ class Relation:
         object.__setattr__(self, "confidence", confidence)
         object.__setattr__(self, "reason", " ".join(reason.split()))
         object.__setattr__(self, "line", line)
-        if faults := self._faults():
-            raise KnowledgeError(f"{self.where}: {fault}" for fault in faults)
+        if problems := self._problems():
+            raise KnowledgeError(f"{self.where}: {problem}" for problem in problems)
 
-    def _faults(self) -> list[str]:
-        faults: list[str] = []
+    def _problems(self) -> list[str]:
+        problems: list[str] = []
         for words, group in (("reference", self.ref), ("stronger side", self.plus), ("weaker side", self.minus)):
             if not group:
-                faults.append(f"the {words} is empty. Name at least one feature.")
-            faults += [f"the {words} names '{name}' twice. Name it once." for name in repeated(group)]
+                problems.append(f"the {words} is empty. Name at least one feature.")
+            problems += [f"the {words} names '{name}' twice. Name it once." for name in repeated(group)]
         for (one, left), (two, right) in combinations(
             (("reference", self.ref), ("stronger side", self.plus), ("weaker side", self.minus)), 2
         ):
             remedy = "Leave it out of one of them." if len(left + right) > 2 else "Name another feature in one of them."
-            faults += [f"'{name}' stands in the {one} and in the {two}. {remedy}" for name in left if name in right]
+            problems += [f"'{name}' stands in the {one} and in the {two}. {remedy}" for name in left if name in right]
         if not 0 < self.confidence <= 1:
-            faults.append(f"the confidence must be in (0, 1], got {self.confidence}. Write for example 0.8.")
-        return faults
+            problems.append(f"the confidence must be in (0, 1], got {self.confidence}. Write for example 0.8.")
+        return problems
 
     @property
     def groups(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
@@ -90,7 +90,7 @@ class Relation:
 
 
 def repeated(names: Sequence[str]) -> list[str]:
-    """Return the names that stand more than once."""
+    """Return the names that occur more than once."""
     return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
@@ -101,7 +101,7 @@ def write_order(relation: Relation, names: Mapping[tuple[str, ...], str]) -> str
 
 
 def write_relation(relation: Relation, names: Mapping[tuple[str, ...], str]) -> str:
-    """Return the whole line: the order, the confidence where it is below 1, and the reason."""
+    """Return the whole line: the order, the confidence if it is below 1, and the reason."""
     confidence = f"  @ {relation.confidence}" if relation.confidence < 1 else ""
     reason = f"  # {relation.reason}" if relation.reason else ""
     return write_order(relation, names) + confidence + reason

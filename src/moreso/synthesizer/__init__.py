@@ -1,5 +1,7 @@
-"""DataFrame in, DataFrame out: a generative model of a table that follows what was stated about it."""
+"""DataFrame in, DataFrame out: a generative model of a table that follows the statements about it."""
 
-from moreso.synthesizer.synthesizer import Synthesizer
+from moreso.synthesizer.estimator import Synthesizer
+from moreso.synthesizer.fitted import Fitted
+from moreso.synthesizer.settings import Settings
 
-__all__ = ["Synthesizer"]
+__all__ = ["Fitted", "Settings", "Synthesizer"]

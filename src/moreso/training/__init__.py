@@ -1,19 +1,7 @@
-"""The loop, for people who have none: any model with a loss and samples, and optionally a penalty on its samples."""
+"""Train any model that has a loss and samples, optionally with a penalty on its samples."""
 
-from moreso.training.loop import History, fit, most_folds, split
-from moreso.training.machine import machine, machine_faults, seeded
-from moreso.training.pushing import AUTO_RATIO, Penalty, check_weight, relative_weight
+from moreso.training.checkpoint import Resume
+from moreso.training.device import machine, machine_problems
+from moreso.training.loop import History, Schedule, fit, most_folds, split
 
-__all__ = [
-    "AUTO_RATIO",
-    "History",
-    "Penalty",
-    "check_weight",
-    "fit",
-    "machine",
-    "machine_faults",
-    "most_folds",
-    "relative_weight",
-    "seeded",
-    "split",
-]
+__all__ = ["History", "Resume", "Schedule", "fit", "machine", "machine_problems", "most_folds", "split"]

@@ -1,14 +1,11 @@
-"""The loop, for people who have none: any model with a loss and samples, and optionally a penalty on its samples."""
+"""A training loop for any model with a loss and samples, optionally with a penalty on its samples."""
 
 import copy
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,31 +15,50 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from moreso.guidance import Guidance, Penalty, Push, seeded
 from moreso.models import GenerativeModel, HasNoise, HasValidationLoss
-from moreso.training.checkpoint import Checkpoint, State, purpose
-from moreso.training.machine import machine, seeded
-from moreso.training.pushing import AUTO_RATIO, Penalty, check_weight, push
+from moreso.training.checkpoint import Checkpoint, Resume, State, purpose
+from moreso.training.device import machine
 
 VALIDATION_DRAWS = 512
-"""Few validation rows are repeated to about this many, so that a stochastic loss does not decide by its noise."""
+"""Few validation rows are repeated to about this many, to average out the noise of a stochastic loss."""
 
 NOISE_PACE = 10.0
-"""Times the learning rate, for the noise alone: what is left to learn when the networks' parameters stand still."""
+"""Factor on the learning rate for the phase that trains the noise alone, with the networks' parameters fixed."""
 
 PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
-"""An epoch of a long table is many steps: patience ends after so many steps, but not before so many epochs."""
+"""Epochs of long tables have many steps, so patience ends after this many steps, but not before this many epochs."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a model is trained, and on which rows.
+
+    Args:
+        validation: share of the rows used for early stopping, at least one row.
+        batch_size: rows per step; if it exceeds the number of rows, an epoch is one step.
+        max_epochs: the most epochs to train, including those of the noise.
+        patience: epochs without improvement after which training stops; fewer on long tables, see `PATIENT_STEPS`.
+        learning_rate: the learning rate of Adam; the noise alone learns with `NOISE_PACE` times as much.
+    """
+
+    validation: float = 0.25
+    batch_size: int = 128
+    max_epochs: int = 3000
+    patience: int = 200
+    learning_rate: float = 5e-3
 
 
 @dataclass(frozen=True)
 class History:
-    """What happened in a fit.
+    """The history of a fit.
 
     Args:
-        epochs: how many were run, those of the noise alone included.
-        best_epoch: the one whose parameters were kept.
-        validation_loss: after each epoch that was evaluated.
-        penalty: as last seen in each epoch; empty where there was none.
-        interrupted: whether Ctrl-C ended it; the best parameters until then were kept.
+        epochs: the number of epochs, including those of the noise alone.
+        best_epoch: the epoch whose parameters were kept.
+        validation_loss: the validation loss after each evaluated epoch.
+        penalty: the last penalty in each epoch; empty if there was none.
+        interrupted: whether Ctrl-C ended the fit; the best parameters so far were kept.
     """
 
     epochs: int
@@ -57,85 +73,63 @@ def fit(
     rows: Float[Tensor, "n d"],
     *,
     penalty: Penalty | None = None,
-    weight: float | str = "auto",
-    ratio: float = AUTO_RATIO,
-    draws: int = 256,
-    every: int = 1,
-    validation: float = 0.25,
+    guidance: Guidance | None = None,
+    schedule: Schedule | None = None,
     fold: int = 0,
-    batch_size: int = 128,
-    max_epochs: int = 3000,
-    patience: int = 200,
-    learning_rate: float = 5e-3,
     random_state: int = 0,
     progress: bool = False,
     label: str = "fit",
     fabric: Fabric | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 100,
-    keep_checkpoint: bool = False,
+    resume: Resume | None = None,
 ) -> History:
     """Train `model` in place, with early stopping on rows that it does not train on.
 
     Each step descends on `model.loss(batch) + weight * penalty(model.sample(draws))`. The penalty's draws use their own
     random numbers, so that a fit with weight 0 is bit-identical to one without a penalty. The parameters of the epoch
-    with the lowest validation loss (without the penalty) are kept, also where Ctrl-C ends the training early. No global
+    with the lowest validation loss (without the penalty) are kept, even if Ctrl-C ends the training early. No global
     random state is changed.
 
-    Then a model that `HasNoise` goes on from these parameters with its noise alone, under the same penalty and with the
-    same patience anew; not after Ctrl-C, nor when `max_epochs` are used up.
+    For a model that `HasNoise`, a second phase starts from these parameters and trains the noise alone, with the same
+    penalty and fresh patience. It is skipped after Ctrl-C or if `max_epochs` are used up.
 
-    A fit that was killed and is called again with the same arguments goes on from its checkpoint, to the same bits.
+    If a fit was killed, a call with the same arguments resumes from its checkpoint, with bit-identical results.
 
     Args:
         model: a `GenerativeModel`.
-        rows: the training rows, standardised; a share `validation` of them decides when to stop.
+        rows: the training rows, standardised; a share of them is held out for validation.
         penalty: a scalar on samples, usually a `moreso.Regularizer`.
-        weight: of the penalty, 0 or more; "auto" makes the penalty's gradient `ratio` times as long as the loss's, on
-            the parameters that samples depend on.
-        ratio: of the two lengths, above 0.
-        draws: samples for the penalty, each time.
-        every: steps from one push of the penalty to the next.
-        validation: share of the rows, at least one row.
-        fold: which share of the random order that is, from 0, the last: no row is of two. Each has its own noise.
-        batch_size: rows a step; a larger batch than there are rows is one step an epoch.
-        max_epochs: after which training stops anyway, that of the noise included.
-        patience: epochs without improvement after which it stops; on long tables fewer, see `PATIENT_STEPS`.
-        learning_rate: of Adam; for the noise alone `NOISE_PACE` times as much.
+        guidance: how strongly and how often the penalty is pushed.
+        schedule: how long to train, and on which rows.
+        fold: which share of the random order is held out for validation, counted from the end, from 0. Folds are
+            disjoint, and each has its own noise.
         random_state: seed of the split, the order of the rows, the model's noise and the penalty's draws.
-        progress: show a bar with loss and penalty.
-        label: the bar's name.
-        fabric: device, precision and loggers, as `machine` makes them; by default one CPU. Loggers get
-            'validation_loss', 'penalty' and 'held', the share of statements that hold in samples, after each epoch.
-        checkpoint: a file from which a killed fit goes on; deleted when the fit has ended. That of a fit with other
-            rows, settings, model or penalty is refused; a penalty that is no module cannot be told from another.
-        checkpoint_every: steps after which it is written, at the end of an epoch.
-        keep_checkpoint: leave the file of a fit that has ended, so that a job of several fits, killed later, does not
-            repeat it; whoever calls deletes it.
+        progress: show a progress bar with loss and penalty.
+        label: the name of the progress bar.
+        fabric: device, precision and loggers, as `machine` returns them; by default one CPU. After each epoch, loggers
+            get 'validation_loss', 'penalty' and 'held', the share of statements that hold in samples.
+        resume: where checkpoints go. The checkpoint of a fit with other rows, settings, model or penalty is refused;
+            but penalties that are not modules cannot be distinguished.
 
     Raises:
         TypeError: the model has no `loss` or no `sample`.
-        ValueError: a weight, a ratio or an `every` out of its range, precision "16-mixed", or a loss or samples that
-            are not finite, with the step.
+        ValueError: settings are out of range, the precision is "16-mixed", a validation loss is not finite, or samples
+            are not finite (the error names the step).
     """
     if not isinstance(model, GenerativeModel):
         raise TypeError(
             f"the model must have 'loss(x)' and 'sample(n)', got {type(model).__name__}. See moreso.models."
         )
-    check_weight(weight, ratio)
+    guidance, schedule = guidance or Guidance(), schedule or Schedule()
     fabric = fabric or machine()
-    _check(every, fabric)
+    _check(guidance, fabric)
     with seeded(random_state + fold, fabric.device), _bar(progress) as bar:
-        seeds = torch.Generator().manual_seed(random_state + fold)
-        how = str(fabric.device), fabric.strategy.precision.precision, NOISE_PACE
-        settings = weight, ratio, draws, every, validation, fold, batch_size, learning_rate, random_state, how
-        digest = purpose(rows, model, penalty, settings) if checkpoint is not None else ""
-        train, stops = (rows[part] for part in split(len(rows), validation, random_state, fold))
+        train, stops = (rows[part] for part in split(len(rows), schedule.validation, random_state, fold))
         held_out = fabric.to_device(stops.repeat(max(1, VALIDATION_DRAWS // len(stops)), 1))
-        loader = fabric.setup_dataloaders(DataLoader(TensorDataset(train), batch_size=batch_size, shuffle=True))
-        patience = min(patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / len(loader))))
-        module: Any
-        phases = _phases(model, learning_rate)
+        batches = DataLoader(TensorDataset(train), batch_size=schedule.batch_size, shuffle=True)
+        loader = cast(DataLoader, fabric.setup_dataloaders(batches))
+        patience = min(schedule.patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / len(loader))))
+        module: _Wrapped
+        phases = _phases(model, schedule.learning_rate)
         module, *optimizers = fabric.setup(model, *(torch.optim.Adam(part, lr=rate) for part, rate in phases))
         module.mark_forward_method("loss")
         module.mark_forward_method("sample")
@@ -143,76 +137,89 @@ def fit(
         if isinstance(penalty, nn.Module):
             modules["penalty"] = penalty.to(fabric.device)
 
-        pushing = None if weight == 0 else penalty
-        pushed = (
-            None if pushing is None else partial(push, module, pushing, weight, ratio, draws, seeds, fabric.autocast)
-        )
-        rounds = _Rounds(fabric, module, loader, held_out, pushed, every, lambda: getattr(pushing, "held", math.nan))
-        file = Checkpoint(None if checkpoint is None else Path(checkpoint), digest, modules, optimizers, seeds)
+        def draw(n: int) -> Tensor:
+            with fabric.autocast():
+                return module.sample(n)
+
+        push = None if penalty is None else Push(draw, penalty, guidance, random_state=random_state + fold)
+        epochs = _Epochs(fabric, module, loader, held_out, None if guidance.weight == 0 else push)
+        # The number of epochs is left out, so that a longer fit may resume from a shorter one.
+        settings = guidance, schedule.validation, schedule.batch_size, schedule.learning_rate, fold, random_state
+        where = str(fabric.device), fabric.strategy.precision.precision, NOISE_PACE
+        digest = "" if resume is None else purpose(rows, model, penalty, (*settings, *where))
+        file = Checkpoint(resume, digest, modules, optimizers, push)
         state, kept = file.read() or (State(), copy.deepcopy(model.state_dict()))
-        task = bar.add_task(label, total=max_epochs, completed=state.epoch, note="") if bar else None
-        saved, interrupted = state.step, False
+        task = bar.add_task(label, total=schedule.max_epochs, completed=state.epoch, note="") if bar else None
+        interrupted = False
         try:
             while state.phase < len(phases):
                 with _alone(model, phases[state.phase][0]):
-                    while state.epoch < max_epochs and state.epoch - max(state.best_epoch, state.began) <= patience:
-                        metrics = rounds.epoch(state, optimizers[state.phase])
+                    while (
+                        state.epoch < schedule.max_epochs
+                        and state.epoch - max(state.best_epoch, state.began) <= patience
+                    ):
+                        metrics = epochs.run(state, optimizers[state.phase])
                         if state.best_epoch == state.epoch - 1:
                             kept = copy.deepcopy(model.state_dict())
                         fabric.log_dict(metrics, step=state.epoch)
                         _show(bar, task, metrics)
-                        if state.step - saved >= checkpoint_every:
-                            file.write(state, kept)
-                            saved = state.step
+                        file.offer(state, kept)
                 model.load_state_dict(kept)
-                state.phase, state.began = state.phase + 1, state.epoch
+                state.end_phase()
         except KeyboardInterrupt:
             interrupted = True
         for logger in fabric.loggers:
             logger.finalize("success")
         model.load_state_dict(kept)
         model.eval()
-        file.end(state, kept, stays=keep_checkpoint and not interrupted)
+        file.end(state, kept, interrupted=interrupted)
     return History(state.epoch, state.best_epoch, tuple(state.losses), tuple(state.penalties), interrupted)
 
 
+@runtime_checkable
+class _Wrapped(Protocol):
+    """A model as Fabric wraps it, without types."""
+
+    module: nn.Module
+
+    def loss(self, x: Tensor) -> Tensor: ...
+    def sample(self, n: int) -> Tensor: ...
+    def parameters(self) -> Iterable[nn.Parameter]: ...
+    def train(self) -> object: ...
+    def eval(self) -> object: ...
+    def mark_forward_method(self, method: str) -> None: ...
+
+
 @dataclass(frozen=True)
-class _Rounds:
-    """What an epoch needs."""
+class _Epochs:
+    """Everything that an epoch needs."""
 
     fabric: Fabric
-    module: Any
-    loader: Any
+    module: _Wrapped
+    loader: Iterable[Sequence[Tensor]]
     held_out: Tensor
-    push: Callable[[int], float] | None
-    every: int
-    held: Callable[[], float]
+    push: Push | None
 
-    def epoch(self, state: State, optimizer: Any) -> dict[str, float]:
-        """Take the steps of one epoch, and return what is worth telling of it."""
+    def run(self, state: State, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Take the steps of one epoch, and return its metrics."""
         self.module.train()
         for (batch,) in self.loader:
             optimizer.zero_grad()
             with self.fabric.autocast():
                 loss = self.module.loss(batch)
             self.fabric.backward(loss)
-            if self.push is not None and state.step % self.every == 0:
-                state.pushed = self.push(state.step)
+            pushed = None
+            if self.push is not None and state.step % self.push.guidance.every == 0:
+                pushed = self.push(self.module.parameters(), step=state.step)
             optimizer.step()
-            state.step += 1
+            state.take_step(pushed)
         with self.fabric.autocast():
-            state.losses.append(_evaluate(self.module, self.held_out))
-        if state.losses[-1] < state.best:
-            state.best, state.best_epoch = state.losses[-1], state.epoch
-        state.epoch += 1
-        if self.push is None:
-            return {"validation_loss": state.losses[-1]}
-        state.penalties.append(state.pushed)
-        return {"validation_loss": state.losses[-1], "penalty": state.pushed, "held": self.held()}
+            validation_loss = _evaluate(self.module, self.held_out)
+        return state.end_epoch(validation_loss, penalized=self.push is not None)
 
 
 def _phases(model: nn.Module, learning_rate: float) -> list[tuple[list[nn.Parameter], float]]:
-    """Return what is trained, one after the other, and how fast."""
+    """Return the parameters and the learning rate of each phase."""
     phases = [(list(model.parameters()), learning_rate)]
     if isinstance(model, HasNoise) and (noise := [each for each in model.noise_parameters() if each.requires_grad]):
         phases.append((noise, NOISE_PACE * learning_rate))
@@ -221,7 +228,7 @@ def _phases(model: nn.Module, learning_rate: float) -> list[tuple[list[nn.Parame
 
 @contextmanager
 def _alone(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Let no other parameter of the model learn."""
+    """Freeze all other parameters of the model."""
     learning = {id(parameter) for parameter in parameters}
     others = [each for each in model.parameters() if each.requires_grad and id(each) not in learning]
     for each in others:
@@ -234,7 +241,7 @@ def _alone(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[Non
 
 
 def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[Tensor, Tensor]:
-    """Return which of n rows `fit` trains on, and which decide when it stops: at least one."""
+    """Return which of n rows `fit` trains on, and its validation rows, at least one."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(random_state))
     held, most = _held(n, validation), most_folds(n, validation)
     if not 0 <= fold < most:
@@ -246,7 +253,7 @@ def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[
 
 
 def most_folds(n: int, validation: float) -> int:
-    """Return into how many shares of rows that decide when to stop n rows can be dealt."""
+    """Return the number of disjoint sets of validation rows in n rows."""
     return n // _held(n, validation)
 
 
@@ -254,15 +261,16 @@ def _held(n: int, validation: float) -> int:
     return max(1, round(validation * n))
 
 
-def _check(every: int, fabric: Fabric) -> None:
-    if every < 1:
-        raise ValueError(f"'every' must be at least 1, got {every}. 1 pushes at every step.")
+def _check(guidance: Guidance, fabric: Fabric) -> None:
+    problems = guidance.problems()
     if fabric.strategy.precision.precision == "16-mixed":
-        raise ValueError("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
+        problems.append("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
-def _evaluate(model: Any, rows: Tensor) -> float:
-    """Return the validation loss on rows, under the same random numbers every time."""
+def _evaluate(model: _Wrapped, rows: Tensor) -> float:
+    """Return the validation loss on rows, with the same random numbers every time."""
     model.eval()
     watched = "validation_loss" if isinstance(model.module, HasValidationLoss) else "loss"
     model.mark_forward_method(watched)

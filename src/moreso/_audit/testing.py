@@ -1,0 +1,252 @@
+"""The tests behind an audit."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from moreso._audit.blocks import BLOCKS, block_length, halves
+from moreso._audit.findings import Audit, Finding, Verdict
+from moreso.dependence import MIN_ROWS, ROUND_OFF, RelativeDependence, TooManyRowsError
+from moreso.relations import Knowledge, explain_contradiction, raise_problems
+from moreso.tabular import Measured, expand, measure, table_problems, thin
+
+FEW_ROWS = 50
+"""Below this many rows, the audit uses the jackknife's larger standard error."""
+
+CERTAIN = 4.0
+"""A statement is already certain if its gap is at least this many standard errors: the regularizer's margin."""
+
+HALF_ROWS = 1000
+"""Half-samples of long tables are thinned to this many rows."""
+
+SPLITS = 10
+"""The number of random splits into two half-samples."""
+
+NUMBERS = ("gap", "standard_error", "normalized_gap", "pvalue", "converse_pvalue", "stability")
+"""The fields of `Finding` that are measured."""
+
+
+def audit(
+    data: pd.DataFrame,
+    knowledge: Knowledge,
+    *,
+    level: float = 0.05,
+    block: int = 1,
+    like: pd.DataFrame | None = None,
+) -> Audit:
+    """Test every relation on data.
+
+    Each gap gets a one-sided test (`relative_test`) and the test of its converse, both corrected for the number of
+    relations by Holm's method. A verdict other than 'undecided' also needs a normalised gap of the same sign. Columns
+    are standardised, so that the features of one group have equal weight. Text and categorical columns are compared as
+    levels, any two equally far apart. The bandwidth is the median distance.
+
+    A relation uses the rows in which all of its own columns are present; with fewer than 4 such rows its verdict is
+    'never observed together'. Relations between single columns use every row; a million rows take seconds. Relations
+    with groups of columns or with categories of more than two levels use at most 5000 rows, evenly spaced; so do
+    columns with very heavy tails if there are more than 50,000 rows. Below 50 rows the standard error is the
+    jackknife's, which is larger.
+
+    The test assumes independent rows. If neighbouring rows correlate, as in time series and in sorted tables, the
+    half-samples consist of blocks of rows, and a note says so. For a time series the p-values are then too small: pass
+    the block length from the note as `block`, so that standard errors use blocks too.
+
+    Args:
+        data: columns named as in the knowledge; others are ignored.
+        knowledge: at least one relation.
+        level: the probability that any statement gets the verdict 'holds' (or 'contradicted') by chance.
+        block: how many consecutive rows may depend on each other, at most a twentieth of the rows.
+        like: rows that fix scales and bandwidths, to measure several tables on the same scales; by default `data`.
+
+    Raises:
+        KnowledgeError: there is no relation, or names are not columns; the error lists all other problems too.
+        DataError: a column is constant, infinite, or text with too many levels, or there are fewer than 4 rows.
+        ValueError: the level is outside (0, 1), or the block is too long.
+
+    References:
+        Bounliphone et al., ICML 2015 (the test). Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+        Kunsch, "The Jackknife and the Bootstrap for General Stationary Observations", Annals of Statistics 1989
+        (blocks).
+
+    >>> inlet = np.random.default_rng(0).normal(size=100)
+    >>> table = pd.DataFrame({"outlet": inlet**2, "inlet": inlet, "ambient": inlet[::-1]})
+    >>> [str(finding.verdict) for finding in audit(table, Knowledge.parse("outlet: inlet > ambient"))]
+    ['already certain']
+    """
+    _check(data, knowledge, level, block, data if like is None else like)
+    table = measure(data, data if like is None else like, knowledge.features)
+    length = max(block, block_length(table.rows))
+    order = np.arange(len(data))
+    found = _gaps(table, knowledge, order // block, order // length)
+    verdicts = _judge(found, level)
+    findings = tuple(
+        Finding(
+            relation=relation,
+            verdict=verdicts[i],
+            rows=int(found["rows"][i]),
+            **{name: float(found[name][i]) for name in NUMBERS},
+        )
+        for i, relation in enumerate(knowledge)
+    )
+    return Audit(findings, knowledge, level, tuple(_notes(findings, knowledge, table, block, length)))
+
+
+def _check(data: pd.DataFrame, knowledge: Knowledge, level: float, block: int, like: pd.DataFrame) -> None:
+    """Raise all problems of the arguments of `audit` at once."""
+    settings, statements = [], []
+    if not 0 < level < 1:
+        settings.append(f"'level' must be in (0, 1), got {level}. The usual one is 0.05.")
+    if not 1 <= block <= max(1, len(data) // BLOCKS):
+        settings.append(
+            f"'block' must be at least 1 and at most a {BLOCKS}th of the rows ({len(data) // BLOCKS}), got {block}."
+        )
+    if len(knowledge) == 0:
+        statements.append("the knowledge holds no relation. Write at least one.")
+    statements += knowledge.problems([str(name) for name in data.columns])
+    used = [name for name in knowledge.features if name in data.columns]
+    raise_problems(settings=settings, knowledge=statements, data=table_problems(like, used))
+
+
+def _judge(found: dict[str, np.ndarray], level: float) -> list[Verdict]:
+    """Return the verdict on each statement, corrected for the number of those that could be tested."""
+    tested = found["rows"] >= MIN_ROWS
+    holds, contradicted = (np.zeros(len(tested), dtype=bool) for _ in range(2))
+    holds[tested] = _holm(found["pvalue"][tested], level)
+    contradicted[tested] = _holm(found["converse_pvalue"][tested], level)
+    # Raw gaps between columns of different types also depend on their spread, so the normalised order must agree.
+    holds &= found["normalized_gap"] > 0
+    contradicted &= found["normalized_gap"] < 0
+    certain = found["gap"] >= CERTAIN * found["standard_error"]
+    first_that_applies = (
+        (Verdict.UNOBSERVED, ~tested),
+        (Verdict.CONTRADICTED, contradicted),
+        (Verdict.CERTAIN, holds & certain),
+        (Verdict.HOLDS, holds),
+        (Verdict.UNDECIDED, np.ones(len(tested), dtype=bool)),
+    )
+    return [next(verdict for verdict, applies in first_that_applies if applies[i]) for i in range(len(tested))]
+
+
+def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, block: int, length: int) -> list[str]:
+    """Return what a reader of the audit should know, one sentence per note."""
+    notes = [explain_contradiction(cycle) for cycle in knowledge.contradictions()]
+    counts = [finding.rows for finding in findings if finding.verdict is not Verdict.UNOBSERVED] or [0]
+    rows, most = min(counts), max(counts)
+    if 0 < rows < FEW_ROWS:
+        notes.append(
+            f"{rows} rows: below about {FEW_ROWS} rows tests are rough, so the larger jackknife error is used."
+        )
+    if block > 1:
+        notes.append(f"Standard errors and half-samples are taken over blocks of {block} rows or more.")
+    elif length > 1:
+        notes.append(
+            "Neighbouring rows correlate, as in time series and in sorted tables: half-samples are taken in blocks of "
+            f"{length} rows. If this is a time series, p-values are too small; take blocks of {length} for them too."
+        )
+    if fewer := sum(0 < finding.rows < len(table.rows) for finding in findings if most == len(table.rows)):
+        notes.append(
+            f"{fewer} of {len(findings)} statements use fewer than all {len(table.rows)} rows, {rows} at least: rows "
+            "with missing values are left out, and long tables are thinned for groups."
+        )
+    for relation, finding in zip(knowledge, findings, strict=True):
+        if finding.verdict is Verdict.UNOBSERVED:
+            notes.append(
+                f"{relation.where}: {finding.rows} rows have all of its columns, and {MIN_ROWS} are needed to test it."
+            )
+        elif finding.gap == 0 and finding.standard_error == 0:
+            notes.append(f"{relation.where}: both sides are equal in these rows, so they can never decide.")
+        elif max(abs(finding.gap), finding.standard_error) < ROUND_OFF:
+            notes.append(f"{relation.where}: what it compares hardly varies in these rows, so they cannot decide.")
+    notes += [f"'{name}' is compared as {count} categories." for name, count in table.levels.items()]
+    return notes
+
+
+def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the numbers of all findings; relations with the same complete rows share the work."""
+    place = {name: index for index, name in enumerate(table.columns)}
+    expanded = list(expand(knowledge, table.parts))
+    columns = [[place[name] for group in relation.groups for name in group] for relation in expanded]
+    present = ~np.isnan(table.rows)
+    shared: dict[tuple[bytes, bool], list[int]] = defaultdict(list)
+    for index, (relation, own) in enumerate(zip(expanded, columns, strict=True)):
+        complete = present[:, own].all(axis=1)
+        shared[np.packbits(complete).tobytes(), len(own) > len(relation.groups)].append(index)
+    found = {name: np.full(len(knowledge), np.nan) for name in (*NUMBERS, "rows")}
+    for (pattern, grouped), indices in shared.items():
+        complete = np.unpackbits(np.frombuffer(pattern, dtype=np.uint8), count=len(table.rows)).astype(bool)
+        found["rows"][indices] = complete.sum()
+        if complete.sum() < MIN_ROWS:
+            continue
+        used = sorted({column for index in indices for column in columns[index]})
+        relations = Knowledge(tuple(expanded[index] for index in indices))
+        module = RelativeDependence(relations, table.columns, data=_reference(table, used), normalize=True)
+        parts = [each if complete.all() else each[complete] for each in (table.rows, blocks, half_blocks)]
+        if grouped:
+            parts = list(map(thin, parts))
+        try:
+            values = _measure(module, *parts)
+        except TooManyRowsError:
+            values = _measure(module, *map(thin, parts))
+        for name, value in values.items():
+            found[name][indices] = value
+    return found
+
+
+def _reference(table: Measured, used: Sequence[int]) -> np.ndarray:
+    """Return the reference rows that have all of the columns; without any, the values of each column by itself.
+
+    The latter serves samples of columns that were never observed together in the reference sample.
+    """
+    rows = table.reference
+    present = ~np.isnan(rows)
+    complete = present[:, used].all(axis=1)
+    if complete.sum() >= MIN_ROWS:
+        return rows[complete]
+    count = present[:, used].sum(axis=0).min()
+    alone = np.full((count, rows.shape[1]), np.nan)
+    for column in used:
+        values = rows[present[:, column], column]
+        alone[:, column] = values[np.linspace(0, len(values) - 1, count).round().astype(int)]
+    return alone
+
+
+def _measure(
+    module: RelativeDependence, rows: np.ndarray, blocks: np.ndarray, half_blocks: np.ndarray
+) -> dict[str, np.ndarray | int]:
+    m = len(rows)
+    sample = torch.from_numpy(rows)
+    ids, half_ids = (np.unique(each, return_inverse=True)[1] for each in (blocks, half_blocks))
+    normalized = module(sample)
+    raw = normalized.unnormalized()
+    in_order = int(ids[-1]) + 1 < m
+    error = (raw.blocked_error(torch.from_numpy(ids)) if in_order else raw.standard_error).double().numpy()
+    if m < FEW_ROWS:
+        # The jackknife's variance is exactly this multiple of the plain one; with 4 rows it is infinite.
+        with np.errstate(divide="ignore"):
+            error = error * (np.sqrt(m * (m - 1)) / np.float64(m - MIN_ROWS))
+    gap = raw.gap.double().numpy()
+    statistic = torch.from_numpy(gap / np.maximum(error, ROUND_OFF))
+    held = [np.full(len(gap), np.nan)]
+    if m >= 2 * MIN_ROWS:
+        held = [(module(sample[half]).gap > 0).double().numpy() for half in halves(half_ids, HALF_ROWS, SPLITS)]
+    return {
+        "gap": gap,
+        "standard_error": error,
+        "normalized_gap": normalized.gap.double().numpy(),
+        "pvalue": torch.special.ndtr(-statistic).numpy(),
+        "converse_pvalue": torch.special.ndtr(statistic).numpy(),
+        "stability": np.mean(held, axis=0),
+        "rows": m,
+    }
+
+
+def _holm(pvalues: np.ndarray, level: float) -> np.ndarray:
+    """Return which hypotheses Holm's step-down method rejects."""
+    order = np.argsort(pvalues)
+    passed = np.logical_and.accumulate(pvalues[order] <= level / np.arange(len(pvalues), 0, -1))
+    rejected = np.empty(len(pvalues), dtype=bool)
+    rejected[order] = passed
+    return rejected

@@ -1,0 +1,4 @@
+from . import derive as derive
+from ._ask import Question as Question
+from ._ask import ask as ask
+from ._ask import questionnaire as questionnaire

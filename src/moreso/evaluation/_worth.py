@@ -1,0 +1,239 @@
+"""The gain from statements on rows that no model saw, which of them carry it, and how many rows it is worth."""
+
+import json
+import warnings
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+from sklearn.base import clone
+from sklearn.model_selection import ShuffleSplit
+
+from moreso.relations import Knowledge, Relation, raise_problems
+from moreso.synthesizer import Settings, Synthesizer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TEST_SHARE = 0.2
+"""Share of the rows held out in each split."""
+
+CURVE = 0.5, 0.75
+"""Shares of a split's training rows to which the plain model is also fitted, for its learning curve."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Mean difference in log-likelihood per held-out row over splits, in nats, with its 95% interval.
+
+    Args:
+        mean: mean over the splits; above 0 if knowledge helps.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        splits: the difference in each split.
+    """
+
+    mean: float
+    low: float
+    high: float
+    splits: tuple[float, ...]
+
+    @classmethod
+    def of(cls, differences: "list[float] | np.ndarray", share: float) -> "Gain":
+        """Return mean and interval of differences in splits with `share` times as many test rows as training rows.
+
+        The training rows of the J splits overlap, so the variance of the mean is corrected to (1 / J + share) s^2.
+
+        References:
+            Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 2003, section 4.
+        """
+        values = np.asarray(differences, dtype=float)
+        error = float(np.sqrt((1 / len(values) + share) * values.var(ddof=1)))
+        reach = float(stdtrit(len(values) - 1, 0.975)) * error
+        mean = float(values.mean())
+        return cls(mean, mean - reach, mean + reach, tuple(values.tolist()))
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Result of `worth`; prints itself as a table.
+
+    Args:
+        rows: the number of rows that each model of a split was fitted to.
+        gain: the gain of all statements together over the plain model.
+        statements: each statement with the gain of all statements over all but this one; from few splits, so the
+            intervals are wide.
+        extra_rows: how many more rows would improve the plain model as much, by its learning curve; infinite if no
+            number would, NaN if more rows do not improve the plain model, 0 if there is no gain.
+        fits: the number of models fitted.
+        knowledge: all statements, with the user's names for groups.
+    """
+
+    rows: int
+    gain: Gain
+    statements: tuple[tuple[Relation, Gain], ...]
+    extra_rows: float
+    fits: int
+    knowledge: Knowledge
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per statement, the most valuable first: `relation`, `gain`, `low`, `high`."""
+        rows = [
+            (self.knowledge.describe(relation), gain.mean, gain.low, gain.high) for relation, gain in self.statements
+        ]
+        frame = pd.DataFrame(rows, columns=["relation", "gain", "low", "high"])
+        return frame.sort_values("gain", ascending=False, ignore_index=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-compatible values; `extra_rows` is None if it is not finite."""
+        statements = [
+            {"relation": self.knowledge.describe(relation), **asdict(gain)} for relation, gain in self.statements
+        ]
+        return {
+            "rows": self.rows,
+            "gain": asdict(self.gain),
+            "statements": statements,
+            "extra_rows": self.extra_rows if np.isfinite(self.extra_rows) else None,
+            "fits": self.fits,
+        }
+
+    def to_json(self) -> str:
+        """Return everything as a JSON object; `extra_rows` is null if it is not finite."""
+        return json.dumps({"moreso": version("moreso"), **self.to_dict()}, indent=2)
+
+    @property
+    def summary(self) -> list[str]:
+        """The findings in sentences."""
+        lines = [
+            f"The statements change the log-likelihood of a held-out row by {self.gain} nats, in models of {self.rows} "
+            f"rows (mean and 95% interval over {len(self.gain.splits)} splits, {self.fits} fits)."
+        ]
+        if np.isnan(self.extra_rows):
+            lines.append("More rows did not make the plain model better here, so the gain cannot be expressed in rows.")
+        elif np.isinf(self.extra_rows):
+            lines.append("By the plain model's learning curve, no number of additional rows would have gained as much.")
+        elif self.extra_rows:
+            lines.append(f"The plain model would need about {self.extra_rows:.0f} more rows for as much.")
+        if not self.statements:
+            lines.append("The budget did not suffice to tell the statements apart.")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join([*([self.to_frame().to_string(index=False)] if self.statements else []), *self.summary])
+
+    def __rich__(self) -> "Table":
+        from rich.table import Table  # noqa: PLC0415 (only a terminal needs it)
+
+        table = Table(title="What each statement adds to the others, nats per held-out row", title_justify="left")
+        table.add_column("statement")
+        for name in ("gain", "95% from", "to"):
+            table.add_column(name, justify="right")
+        for relation, *values in self.to_frame().itertuples(index=False):
+            table.add_row(str(relation), *(f"{value:+.3f}" for value in values))
+        return table
+
+
+def worth(
+    synthesizer: Synthesizer, data: pd.DataFrame, *, splits: int = 5, budget: int = 60, random_state: int = 0
+) -> Worth:
+    """Return the gain of a synthesizer's knowledge over the plain model on rows that neither saw.
+
+    In each of `splits` random splits, the model is fitted without and with knowledge to 80% of the rows, from the same
+    seed, and scored on the other rows. The plain model is also fitted to fewer rows: a - b / n, by least squares, is
+    its learning curve. With the rest of the budget, each statement is left out in turn.
+
+    Args:
+        synthesizer: a synthesizer with knowledge, fitted or not; it is copied and not changed.
+        data: the available rows.
+        splits: the number of random splits, at least 2.
+        budget: the most models to fit. Single statements get a gain if the budget allows leaving out each of them in at
+            least 2 splits.
+        random_state: seed of splits and fits.
+
+    Raises:
+        ValueError: there is no knowledge, too few splits or rows, or a budget below 2 fits per split; or as
+            `Synthesizer.fit`.
+        TypeError: the model has no density.
+    """
+    _check(synthesizer, data, splits, budget)
+    knowledge = synthesizer.knowledge
+    assert knowledge
+    places = list(ShuffleSplit(splits, test_size=TEST_SHARE, random_state=random_state).split(data))
+    fits = 0
+    chosen: dict[int, float] = {}
+
+    def score(split: int, stated: Knowledge | None, share: float = 1.0) -> float:
+        """Fit to a share of a split's training rows, and return the mean log-likelihood of its test rows."""
+        nonlocal fits
+        fits += 1
+        train, test = places[split]
+        settings = {"knowledge": stated or None, "compare": False, "random_state": random_state + split}
+        fitted = clone(synthesizer).set_params(**settings)
+        if stated:
+            # The split's plain model, fitted before, has chosen the dropout; it is not chosen again per statement.
+            rare = replace(synthesizer.settings or Settings(), dropout=chosen[split])
+            fitted.set_params(settings=rare)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted.fit(data.iloc[train[: round(share * len(train))]])
+        if not stated and share == 1:
+            chosen[split] = fitted.dropout_
+        return float(fitted.score_samples(data.iloc[test]).mean())
+
+    plain = [score(split, None) for split in range(splits)]
+    full = [score(split, knowledge) for split in range(splits)]
+    share = len(places[0][1]) / len(places[0][0])
+    gain = Gain.of(np.subtract(full, plain), share)
+    curve = {1.0: fmean(plain)}
+    for part in islice(CURVE, max(0, (budget - fits) // splits)):
+        curve[part] = fmean(score(split, None, part) for split in range(splits))
+    repeats = min(splits, (budget - fits) // len(knowledge))
+    statements: list[tuple[Relation, Gain]] = []
+    for relation in knowledge if repeats > 1 else ():
+        others = Knowledge(tuple(each for each in knowledge if each is not relation))
+        lost = [full[split] - score(split, others) for split in range(repeats)]
+        statements.append((relation, Gain.of(lost, share)))
+    rows = len(places[0][0])
+    return Worth(rows, gain, tuple(statements), extra_rows(curve, rows, gain.mean), fits, knowledge)
+
+
+def extra_rows(curve: dict[float, float], rows: int, gain: float) -> float:
+    """Return how many rows beyond `rows` a learning curve needs to rise by `gain`; see `Worth.extra_rows`.
+
+    Args:
+        curve: the plain model's mean log-likelihood by the share of the rows that it was fitted to; a - b / n is fitted
+            to it.
+        rows: the number of rows at share 1.
+        gain: the gain, in the curve's units.
+    """
+    if gain <= 0:
+        return 0.0
+    if len(curve) < 2:
+        return float("nan")
+    inverse = np.array([1 / round(share * rows) for share in curve])
+    fall = -float(np.polyfit(inverse, list(curve.values()), 1)[0])
+    if fall <= 0:
+        return float("nan")
+    left = fall / rows - gain
+    return fall / left - rows if left > 0 else float("inf")
+
+
+def _check(synthesizer: Synthesizer, data: pd.DataFrame, splits: int, budget: int) -> None:
+    """Raise all problems that keep the worth of a synthesizer's knowledge from being measured."""
+    if not synthesizer.knowledge:
+        raise ValueError("the synthesizer has no knowledge, so there is nothing to measure. Give it knowledge.")
+    settings = []
+    if splits < 2:
+        settings.append(f"'splits' must be at least 2, got {splits}. An interval needs several.")
+    if budget < 2 * splits:
+        settings.append(f"'budget' must be at least 2 fits a split, {2 * splits}, got {budget}. Raise it.")
+    problems = synthesizer.problems(data)
+    raise_problems(settings=[*settings, *problems.settings], knowledge=problems.knowledge, data=problems.data)

@@ -1,0 +1,306 @@
+"""Add the gradient of a penalty on samples to the gradient of a loss: draws, the rule for the weight, and seeds.
+
+Needs only PyTorch; `training` uses it in its own loop, `adapters` in loops that others wrote.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+AUTO_RATIO = 0.3
+"""weight="auto" makes the penalty's gradient this many times as long as the loss's (docs/decisions/0010)."""
+
+MIN_DRAWS = 4
+"""The unbiased HSIC needs at least this many samples."""
+
+Penalty = Callable[[Tensor], Tensor]
+"""Maps samples that carry gradients to a scalar, which is 0 if there is nothing to push."""
+
+Draw = Callable[[int], Tensor]
+"""Maps n to n samples that carry gradients to the parameters, distributed as those of the model's own sampler."""
+
+
+class Term(NamedTuple):
+    """A penalty on samples, with intermediate results.
+
+    Args:
+        value: the penalty, a scalar with gradient.
+        held: share of the statements whose gap was positive; NaN if the penalty has no statements.
+        standard_error: standard error of each gap, without gradient, for penalties on further samples of the same size;
+            or None.
+    """
+
+    value: Tensor
+    held: float
+    standard_error: Tensor | None
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A penalty that can take the standard errors of earlier samples, as `moreso.Regularizer` can."""
+
+    def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
+        """Return the penalty on samples, with its standard errors unless they are given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How strongly and how often a penalty is pushed.
+
+    Args:
+        weight: the penalty's weight, 0 or more; "auto" makes the penalty's gradient `ratio` times as long as the
+            loss's, on the parameters that samples depend on.
+        ratio: the ratio of the two lengths, above 0.
+        every: the number of steps from one push to the next.
+        draws: the number of samples for each push, at least 4.
+        refresh: how many consecutive pushes share the standard errors of the first. These cost more than the gaps and
+            change slowly while a model learns. 1 computes them at every push.
+    """
+
+    weight: float | str = "auto"
+    ratio: float = AUTO_RATIO
+    every: int = 1
+    draws: int = 256
+    refresh: int = 10
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence per problem."""
+        found = []
+        if not (isinstance(self.ratio, int | float) and 0 < self.ratio < math.inf):
+            found.append(f"the ratio must be a number above 0, got {self.ratio!r}. Leave it at {AUTO_RATIO}.")
+        if self.weight != "auto" and not (isinstance(self.weight, int | float) and 0 <= self.weight < math.inf):
+            found.append(
+                f"the weight must be 'auto' or a number of at least 0, got {self.weight!r}. Leave it at 'auto'."
+            )
+        if self.every < 1:
+            found.append(f"'every' must be at least 1, got {self.every}. 1 pushes at every step.")
+        if self.draws < MIN_DRAWS:
+            found.append(f"'draws' must be at least {MIN_DRAWS}, got {self.draws}. The usual number is 256.")
+        if self.refresh < 1:
+            found.append(
+                f"'refresh' must be at least 1, got {self.refresh}. 1 takes the standard errors at every push."
+            )
+        return found
+
+
+class Pushed(NamedTuple):
+    """The push at one step.
+
+    Args:
+        step: the step of the optimizer, counted from 0.
+        penalty: the unweighted penalty on the samples that were drawn.
+        held: share of the statements whose gap was positive; NaN if the penalty has no statements.
+        weight: the weight of the penalty's gradient; 0 if there was nothing to push.
+    """
+
+    step: int
+    penalty: float
+    held: float
+    weight: float
+
+
+class Push:
+    """A penalty on the samples of a model, and how its gradient is added to that of a loss.
+
+    Draws use their own random numbers, so that weight 0 leaves training bit-identical. `refresh` consecutive pushes
+    share their standard errors; this object keeps that state, not the penalty.
+
+    Args:
+        draw: maps n to n samples with gradients.
+        penalty: a penalty on samples, usually a `moreso.Regularizer`.
+        guidance: how strongly and how often.
+        random_state: seed of the draws.
+
+    Raises:
+        ValueError: all problems of the settings.
+    """
+
+    def __init__(
+        self, draw: Draw, penalty: Penalty, guidance: Guidance | None = None, *, random_state: int = 0
+    ) -> None:
+        self.draw, self.penalty, self.guidance = draw, penalty, guidance or Guidance()
+        if problems := self.guidance.problems():
+            raise ValueError("\n".join(problems))
+        self.history: list[Pushed] = []
+        self._seeds = torch.Generator().manual_seed(random_state)
+        self._seed = 0
+        self._used: float | None = None
+        self._steps: dict[int, int] = {}
+        self._shared: Tensor | None = None
+        self._age = 0
+        self._rows = 0
+
+    def due(self, optimizer: object) -> int | None:
+        """Count a step of `optimizer`, and return its number, from 0, if a push is due; else None."""
+        step = self._steps.get(id(optimizer), 0)
+        self._steps[id(optimizer)] = step + 1
+        return None if step % self.guidance.every else step
+
+    def __call__(
+        self,
+        parameters: Iterable[Tensor],
+        buffers: Iterable[Tensor] = (),
+        *,
+        step: int,
+        scale: float = 1.0,
+        again: bool = False,
+    ) -> Pushed | None:
+        """Add the weighted gradient to the gradients of `parameters`, and return what was done.
+
+        Nothing happens if no parameter has a gradient, since the step does not concern them.
+
+        Args:
+            parameters: the parameters that the step is about to change.
+            buffers: buffers to restore afterwards, since a draw may change the statistics of a BatchNorm.
+            step: the number of the step, for messages and the history.
+            scale: the factor on the loss's gradients in mixed precision.
+            again: whether this is the same step as the last call, as for LBFGS: random numbers and weight stay the
+                same.
+
+        Raises:
+            ValueError: samples have no gradient, or are not finite (the error names the step).
+        """
+        moved = [parameter for parameter in parameters if parameter.requires_grad]
+        if all(parameter.grad is None for parameter in moved):
+            return None
+        if not again:
+            self._seed, self._used = int(torch.randint(2**62, (), generator=self._seeds)), None
+        kept = [(buffer, buffer.clone()) for buffer in buffers]
+        with forked(self._seed + _rank(), _device_of(moved)), torch.enable_grad():
+            term = self._measure(step, again=again)
+            found = self._gradient(term.value, moved)
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+        pushed = [(parameter, grad) for parameter, grad in zip(moved, found, strict=True) if grad is not None]
+        if self._used is None:
+            self._used = self._weigh(pushed, scale)
+        if self._used > 0:
+            for parameter, grad in pushed:
+                own = self._used * scale * grad
+                parameter.grad = own if parameter.grad is None else parameter.grad + own
+        record = Pushed(step, term.value.item(), term.held, self._used)
+        if again:
+            self.history.pop()
+        self.history.append(record)
+        return record
+
+    def _measure(self, step: int, *, again: bool) -> Term:
+        x = self.draw(self.guidance.draws)
+        if isinstance(self.penalty, nn.Module):
+            self.penalty.to(x.device)
+        try:
+            if not isinstance(self.penalty, Measures):
+                return Term(self.penalty(x), math.nan, None)
+            if not again and (self._age >= self.guidance.refresh or len(x) != self._rows):
+                self._shared = None
+            if self._shared is None:
+                self._age, self._rows = 0, len(x)
+            term = self.penalty.measure(x, self._shared)
+        except ValueError as error:
+            raise ValueError(f"step {step}: {error}") from error
+        self._age += not again
+        self._shared = term.standard_error
+        return term
+
+    def _gradient(self, value: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """Return the gradient; with several processes, its mean over all of them."""
+        if _ranks() == 1 and (self.guidance.weight == 0 or value.item() == 0) and value.requires_grad:
+            return [None] * len(parameters)
+        found = torch.autograd.grad(value, parameters, allow_unused=True) if value.requires_grad else [None]
+        if all(grad is None for grad in found):
+            raise ValueError(
+                "the draws carry no gradient to the parameters that the optimizer moves. Draw with rsample() in place "
+                "of sample(), without torch.no_grad() and detach(), and from the model that is trained."
+            )
+        if _ranks() == 1:
+            return found
+        whole = [torch.zeros_like(p) if grad is None else grad for p, grad in zip(parameters, found, strict=True)]
+        flat = torch.cat([grad.flatten() for grad in whole]) / _ranks()
+        distributed.all_reduce(flat)
+        return [part.view_as(p) for part, p in zip(flat.split([p.numel() for p in whole]), whole, strict=True)]
+
+    def _weigh(self, pushed: list[tuple[Tensor, Tensor]], scale: float) -> float:
+        """Return the weight; 0 if the loss's gradient is not finite, for then the scaler skips the step."""
+        if isinstance(self.guidance.weight, int | float):
+            return float(self.guidance.weight)
+        if all(parameter.grad is None for parameter, _ in pushed):
+            return 0.0
+        found = relative_weight(pushed, ratio=self.guidance.ratio) / scale
+        return found if math.isfinite(found) else 0.0
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint needs for bit-identical results: the generator of seeds and the shared errors."""
+        shared = torch.zeros(0) if self._shared is None else self._shared
+        counts = torch.tensor([self._age, self._rows], dtype=torch.long)
+        return {"seeds": self._seeds.get_state(), "counts": counts, "standard_error": shared.detach().cpu()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self._seeds.set_state(state["seeds"])
+        self._age, self._rows = (int(count) for count in state["counts"])
+        self._shared = state["standard_error"] if len(state["standard_error"]) else None
+
+
+def relative_weight(pushed: Sequence[tuple[Tensor, Tensor]], *, ratio: float = AUTO_RATIO) -> float:
+    """Return the weight that makes the penalty's gradient `ratio` times as long as the loss's.
+
+    Args:
+        pushed: parameters that hold the loss's gradient, each with its gradient of the penalty.
+        ratio: the ratio of the two lengths.
+    """
+    own = torch.stack([parameter.grad.norm() for parameter, _ in pushed if parameter.grad is not None]).norm()
+    other = torch.stack([grad.norm() for _, grad in pushed]).norm()
+    return ratio * (own / other).item() if other > 0 else 0.0
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Run with PyTorch's random numbers from a seed, and restore the previous state afterwards.
+
+    Args:
+        seed: the seed of the CPU, and of all CUDA devices if CUDA is in use or `device` is one.
+        device: the device that is about to be used.
+    """
+    # An unused CUDA stays unused: asking for its state would start it, and torch.manual_seed queues its seed, slowly.
+    cuda = torch.cuda.is_initialized() or (device is not None and device.type == "cuda")
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed_all(seed)
+        yield
+
+
+@contextmanager
+def forked(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Run with separate random numbers, and restore the states of PyTorch, NumPy and Python afterwards."""
+    before = np.random.get_state(), random.getstate()
+    with seeded(seed, device):
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(before[0])
+            random.setstate(before[1])
+
+
+def _device_of(parameters: Sequence[Tensor]) -> torch.device | None:
+    return parameters[0].device if parameters else None
+
+
+def _ranks() -> int:
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _rank() -> int:
+    """Return the number of this process, since each process draws its own samples."""
+    return distributed.get_rank() if _ranks() > 1 else 0

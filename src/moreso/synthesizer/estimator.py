@@ -1,0 +1,377 @@
+"""The estimator, in scikit-learn's conventions."""
+
+import copy
+import os
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from moreso import training
+from moreso.guidance import Guidance, seeded
+from moreso.models import MODELS, members
+from moreso.relations import Knowledge, Relation, explain_contradiction, explain_left_out, raise_problems
+from moreso.synthesizer import persistence, selection
+from moreso.synthesizer.ensemble import Trainer, count_members
+from moreso.synthesizer.fitted import Fitted, unseen_density
+from moreso.synthesizer.penalty import make_penalty
+from moreso.synthesizer.settings import Model, Problems, Settings
+from moreso.tabular import TableEncoder, table_problems
+
+
+class Synthesizer(BaseEstimator):  # type: ignore[misc]
+    """A generative model of a table, trained with or without knowledge, in scikit-learn's conventions.
+
+    Columns of any common type become numbers. Measurements are standardised, and transformed if they are skewed or have
+    heavy tails; levels and missing values become flags. Training stops early on validation rows. With knowledge, a
+    penalty pushes samples to follow the statements (`Regularizer`). On small tables, several models with different
+    validation rows are trained and averaged.
+
+    Args:
+        model: "factor", "vae", "gan", "vaegan", "gplvm", "flow", "flowmatching", a `GenerativeModel` for the number of
+            encoded columns (copied, never changed), or a callable that builds one from that number. A measurement
+            without missing values usually becomes one encoded column.
+        knowledge: the statements; None trains the plain model.
+        weight: the regularizer's weight; "auto" needs no tuning, see `moreso.guidance.Guidance`.
+        trust: "audit" leaves out the statements that the training rows contradict, keeps the plain model if the
+            statements seem to harm, and warns in both cases; "all" enforces every statement.
+        compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
+            knowledge changed. If plain models have to choose the dropout rate, they are fitted in any case.
+        max_epochs: the most epochs to train.
+        device: where to train: "cpu", "cuda" or "auto". The trained model is always on the CPU.
+        progress: show a progress bar while fitting.
+        random_state: the seed; None draws one and keeps it as `seed_`.
+        settings: the rarer settings; by default `Settings()`.
+
+    Attributes:
+        fitted_: the complete result of the fit, as one frozen value; the attributes below are read from it.
+        model_: the trained model of the encoded table, or the `moreso.models.Mixture` of several.
+        encoder_: encodes the table for the model, and decodes samples.
+        plain_: the same model trained without knowledge, as a fitted `Synthesizer`, or None.
+        dropout_: the dropout rate that was kept.
+        left_out_: the statements that were left out.
+        harm_: why the plain model was kept instead of the one with knowledge, as a sentence; else empty. Ctrl-C is
+            another possible reason.
+        histories_: the `moreso.training.History` of each model.
+        seed_: the seed that was used.
+        feature_names_in_: names of the columns.
+
+    References:
+        Takeishi & Kawahara, "Knowledge-Based Regularization in Generative Modeling", IJCAI 2020, arXiv 1902.02068.
+
+    >>> inlet = np.random.default_rng(0).normal(size=40)
+    >>> table = pd.DataFrame({"inlet": inlet, "outlet": inlet**2, "ambient": inlet[::-1]})
+    >>> synthesizer = Synthesizer("factor", Knowledge.parse("outlet: inlet > ambient"), max_epochs=5, random_state=1)
+    >>> synthesizer.fit(table).sample(3).shape
+    (3, 3)
+    """
+
+    fitted_: Fitted
+
+    def __init__(
+        self,
+        model: Model = "vae",
+        knowledge: Knowledge | None = None,
+        *,
+        weight: float | str = "auto",
+        trust: str = "audit",
+        compare: bool = True,
+        max_epochs: int = 3000,
+        device: str = "cpu",
+        progress: bool = False,
+        random_state: int | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.model = model
+        self.knowledge = knowledge
+        self.weight = weight
+        self.trust = trust
+        self.compare = compare
+        self.max_epochs = max_epochs
+        self.device = device
+        self.progress = progress
+        self.random_state = random_state
+        self.settings = settings
+
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        log: str | os.PathLike[str] | None = None,
+    ) -> "Synthesizer":
+        """Train on a table.
+
+        Every statement that is left out gives a warning. A statement that follows from others is not trained twice.
+        `moreso.synthesizer.selection` describes which models are trained and which one is kept. Ctrl-C ends the
+        training and keeps the best model so far; a plain model that has not been trained by then is skipped.
+
+        Args:
+            X: at least 4 rows of numbers, booleans, text, categories, datetimes or timedeltas, with or without missing
+                values. Constant and empty columns are kept as they are and not modelled.
+            y: ignored; present for scikit-learn's pipelines.
+            checkpoint: a file from which a killed fit resumes, with bit-identical results; deleted when the fit ends.
+            log: a folder for a CSV log of loss, penalty and share of statements that hold, per epoch; see
+                `training.machine`.
+
+        Raises:
+            KnowledgeError, DataError, ValueError: the knowledge, the table or the settings have problems; the error
+                lists all of them.
+        """
+        self.check(X)
+        settings, knowledge = self.settings or Settings(), self.knowledge or Knowledge(())
+        seed = int(np.random.default_rng().integers(2**31)) if self.random_state is None else self.random_state
+        encoder = TableEncoder.fit(X)
+        rows = torch.as_tensor(encoder.encode(X), dtype=torch.float32)
+        stated, left_out = selection.choose_statements(X, knowledge, self.trust)
+        for relation in left_out:
+            warnings.warn(explain_left_out(knowledge.describe(relation)), stacklevel=2)
+        count = settings.members or count_members(len(X), settings.validation)
+        trainer = Trainer(
+            build=partial(build_model, self.model, encoder.width, seed),
+            rows=rows,
+            members=count,
+            guidance=Guidance(self.weight, settings.ratio),
+            schedule=training.Schedule(settings.validation, max_epochs=self.max_epochs),
+            seed=seed,
+            device=self.device,
+            precision=settings.precision,
+            checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+            log=log,
+            progress=self.progress,
+        )
+        shares = selection.dropout_shares(self.model, settings.dropout, count)
+        chosen = selection.select(
+            trainer,
+            partial(unseen_density, encoder=encoder, table=X, seed=seed, validation=settings.validation),
+            shares,
+            partial(make_penalty, encoder, stated, rows, settings.margin) if knowledge else None,
+            compare=self.compare,
+            fall_back=self.trust == "audit",
+        )
+        selection.forget(trainer, shares, informed=bool(knowledge))
+        plain = None
+        if chosen.plain is not None:
+            twin = chosen.plain
+            plain = Fitted(encoder, twin.model, twin.dropout, twin.histories, seed, settings.validation)
+        kept, histories = chosen.kept, chosen.trained.histories
+        self.fitted_ = Fitted(
+            encoder, kept.model, kept.dropout, histories, seed, settings.validation, left_out, chosen.reason, plain
+        )
+        if chosen.reason:
+            warnings.warn(chosen.reason, stacklevel=2)
+        return self
+
+    def check(self, X: pd.DataFrame | None = None) -> None:
+        """Raise what `fit` would raise before training: all problems of the settings, and of the table if it is given.
+
+        Raises:
+            KnowledgeError, DataError, ValueError: as `fit`.
+        """
+        problems = self.problems(X)
+        raise_problems(settings=problems.settings, knowledge=problems.knowledge, data=problems.data)
+
+    def problems(self, X: pd.DataFrame | None = None) -> Problems:
+        """Return the problems that keep `fit` from training, for callers that check several inputs."""
+        if X is not None and not isinstance(X, pd.DataFrame):
+            raise TypeError(f"the table must be a pandas DataFrame, got {type(X).__name__}. Wrap it: pd.DataFrame(x).")
+        knowledge, settings = self.knowledge or Knowledge(()), self.settings or Settings()
+        statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()]
+        data: list[str] = []
+        if X is not None:
+            statements += knowledge.problems([str(name) for name in X.columns])
+            # A regularizer needs the same measurements as an audit.
+            data = table_problems(X, knowledge.features, modelled=True)
+        found = settings.problems(self.model, None if X is None else len(X))
+        found += Guidance(self.weight, settings.ratio).problems()
+        found += training.machine_problems(self.device, settings.precision)
+        if self.trust not in ("audit", "all"):
+            found.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
+        if isinstance(self.model, str) and self.model not in MODELS:
+            found.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{self.model}'.")
+        return Problems(found, statements, data)
+
+    @property
+    def model_(self) -> nn.Module:
+        """The trained model."""
+        return self._fitted.model
+
+    @property
+    def encoder_(self) -> TableEncoder:
+        """The encoder between the table and the matrix that the model learned."""
+        return self._fitted.encoder
+
+    @property
+    def plain_(self) -> "Synthesizer | None":
+        """The same model trained without knowledge."""
+        plain = self._fitted.plain
+        return None if plain is None else self._twin(plain)
+
+    @property
+    def dropout_(self) -> float:
+        """The dropout rate that was kept."""
+        return self._fitted.dropout
+
+    @property
+    def left_out_(self) -> tuple[Relation, ...]:
+        """The statements that were left out."""
+        return self._fitted.left_out
+
+    @property
+    def harm_(self) -> str:
+        """Why the plain model was kept, as a sentence; else empty."""
+        return self._fitted.harm
+
+    @property
+    def histories_(self) -> tuple[training.History, ...]:
+        """The training history of each model."""
+        return self._fitted.histories
+
+    @property
+    def seed_(self) -> int:
+        """The seed that was used."""
+        return self._fitted.seed
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the columns."""
+        return np.asarray(self._fitted.encoder.names, dtype=object)
+
+    @property
+    def _fitted(self) -> Fitted:
+        check_is_fitted(self, "fitted_")
+        return self.fitted_
+
+    def _twin(self, fitted: Fitted) -> "Synthesizer":
+        """Return a synthesizer with these settings, without knowledge, and with this fit."""
+        settings = self.get_params(deep=False) | {"knowledge": None, "random_state": fitted.seed}
+        return type(self)(**settings)._take(fitted)
+
+    def _take(self, fitted: Fitted) -> "Synthesizer":
+        self.fitted_ = fitted
+        return self
+
+    def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
+        """Draw rows from the trained model, with the columns and dtypes of the training table, in its order.
+
+        Integers stay integers and within the range of the training rows. Codes and categories are never invented.
+        Values are missing only in columns that had missing values. The same seed gives the same rows.
+
+        Args:
+            n: how many rows to return, at least 1.
+            where: a condition on the rows, such as "region == 'north' and flow > 3". It may hold column names (in
+                backquotes unless they are plain words), constants, comparisons, `and`, `or`, `not`, `in` and
+                arithmetic; nothing is executed. Rows are drawn until n fulfil it, but at most 100 n or 100,000.
+            random_state: the seed; by default that of the fit.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            ValueError: n is below 1, or the condition is invalid or hardly ever true.
+        """
+        fitted = self._fitted
+        if n < 1:
+            raise ValueError(f"'n' must be at least 1, got {n}. Ask for as many rows as you want.")
+        return fitted.sample(n, where=where, random_state=random_state)
+
+    @property
+    def name(self) -> str:
+        """The name of the fitted model, or its class if it is the user's own."""
+        return self.model if isinstance(self.model, str) else type(members(self.model_)[0]).__name__
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether the fitted model has a density, so that `score_samples` works."""
+        return selection.has_density(self.model_)
+
+    def score_samples(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the log-density of each row, in nats, in the units of the table.
+
+        The density is exact for "factor" and "flow", and integrated numerically for "flowmatching". For "vae", "vaegan"
+        and "gplvm" it is an importance-weighted estimate (a lower bound on average). "gan" has no density.
+
+        For tables of measurements without missing values, this is the density of the row itself. Codes count as
+        measurements. Levels and missing values count as their flags, whose density has no unit; if the table has any,
+        compare only models of the same training table. Columns that were constant in training do not contribute.
+
+        Args:
+            X: the columns of the training table, in any order.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            DataError: columns are missing, or contain what the training table did not: infinite numbers, new
+                categories, or missing values in columns that had none.
+            TypeError: the model has no density.
+        """
+        return self._scored().score_samples(X)
+
+    def score_unseen(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the log-density of rows of the training table under models that were not trained on them.
+
+        Each member of an ensemble scores its own validation rows, at most 1000 in all. The result is slightly
+        optimistic, since early stopping used the same rows.
+
+        Args:
+            X: the training table.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            TypeError: the model has no density.
+        """
+        return self._scored().score_unseen(X)
+
+    def _scored(self) -> Fitted:
+        fitted = self._fitted
+        if not self.has_likelihood:
+            raise TypeError(f"the model '{self.name}' has no 'log_prob(x)', so rows have no likelihood under it.")
+        return fitted
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted synthesizer to one file, atomically: safetensors with a JSON header.
+
+        Of a user's own module only the parameters are saved, and `load` needs the module again. The file of a "gplvm"
+        contains training rows.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            OSError: the folder is missing or not writable.
+        """
+        persistence.save(path, self.get_params(deep=False), self._fitted)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, model: Model | None = None) -> "Synthesizer":
+        """Read a synthesizer that `save` wrote. Nothing in the file is executed.
+
+        Args:
+            path: the file.
+            model: the module or callable, if the saved model was the user's own.
+
+        Raises:
+            ValueError: the file is missing, is not such a file, belongs to another version or model, or needs `model`.
+        """
+        settings, rebuild = persistence.load(path, model)
+        loaded = cls(**settings)
+        return loaded._take(rebuild(partial(build_model, loaded.model)))
+
+
+def build_model(model: Model, width: int, seed: int, member: int, dropout: float) -> nn.Module:
+    """Return an untrained model.
+
+    Args:
+        model: its name, a module (which is copied), or a callable from the number of columns.
+        width: the number of columns.
+        seed: the ensemble's seed; the member's number is added to it.
+        member: the model's number in the ensemble.
+        dropout: the dropout rate, for models that have it.
+    """
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model)
+    with seeded(seed + member):
+        build: Callable[..., nn.Module] = MODELS[model] if isinstance(model, str) else model
+        return build(width, dropout=dropout) if dropout else build(width)

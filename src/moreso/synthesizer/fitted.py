@@ -1,0 +1,96 @@
+"""The result of a fit: a frozen value that draws and scores rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from moreso import training
+from moreso.guidance import seeded
+from moreso.models import HasDensity, HasSamples, members
+from moreso.relations import DataError, Relation
+from moreso.synthesizer import rejection
+from moreso.synthesizer.selection import JUDGES
+from moreso.tabular import TableEncoder
+
+SCORED = 2000
+"""Rows to score at once, since an importance-weighted density needs memory for every row."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model of a table.
+
+    Args:
+        encoder: the encoder between the table and the matrix that the model learned.
+        model: the model, or the mixture of an ensemble's members.
+        dropout: the dropout rate of the training.
+        histories: the histories of the trained members, with knowledge if there was any.
+        seed: the seed of the fit.
+        validation: share of the rows that each member used for early stopping.
+        left_out: the statements that were left out of training because the rows contradict them.
+        harm: why the plain model was kept instead of the one with knowledge, as a sentence; else empty.
+        plain: the same model without knowledge, for comparison, or None.
+    """
+
+    encoder: TableEncoder
+    model: nn.Module
+    dropout: float
+    histories: tuple[training.History, ...]
+    seed: int
+    validation: float
+    left_out: tuple[Relation, ...] = ()
+    harm: str = ""
+    plain: "Fitted | None" = None
+
+    def sample(self, n: int, *, where: str | None, random_state: int | None) -> pd.DataFrame:
+        """Return n rows; see `Synthesizer.sample`."""
+        model = self.model
+        assert isinstance(model, HasSamples)
+        seed = self.seed if random_state is None else random_state
+        random = np.random.default_rng(seed)
+        with seeded(seed), torch.no_grad():
+
+            def draw(count: int) -> pd.DataFrame:
+                return self.encoder.decode(model.sample(count).double().numpy(), random)
+
+            return draw(n) if where is None else rejection.fulfil(draw, n, where)
+
+    def score_samples(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the log-density of each row; see `Synthesizer.score_samples`."""
+        lacking = [name for name in self.encoder.names if name not in table.columns]
+        if lacking:
+            raise DataError(
+                [f"the table lacks the columns {', '.join(map(repr, lacking))} of the training table. Add them."]
+            )
+        if problems := self.encoder.unknown(table):
+            raise DataError(problems)
+        return log_density(self.model, self.encoder, table, self.seed)
+
+    def score_unseen(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the log-density of validation rows; see `Synthesizer.score_unseen`."""
+        return unseen_density(self.model, self.encoder, table, self.seed, self.validation)
+
+
+def unseen_density(
+    model: nn.Module, encoder: TableEncoder, table: pd.DataFrame, seed: int, validation: float
+) -> np.ndarray:
+    """Return the log-density of validation rows of the training table, each under the member it was held out from."""
+    scores, parts = [], members(model)
+    for fold, part in enumerate(parts):
+        _, stops = training.split(len(table), validation, seed, fold)
+        scores.append(log_density(part, encoder, table.iloc[stops[: JUDGES // len(parts)].numpy()], seed))
+    return np.concatenate(scores)
+
+
+def log_density(model: nn.Module, encoder: TableEncoder, table: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return the log-density of each row in the units of the table, in nats, under a model that has one."""
+    assert isinstance(model, HasDensity)
+    rows = encoder.encode(table)
+    with seeded(seed), torch.no_grad():
+        parts = torch.as_tensor(rows, dtype=torch.float32).split(SCORED)
+        log_prob = torch.cat([model.log_prob(part) for part in parts])
+    # Change of variables: the model's density is one of the encoded columns.
+    return log_prob.double().numpy() + encoder.log_slope(rows)

@@ -1,0 +1,122 @@
+"""Fitted synthesizers as files, without pickle: settings and columns as JSON, parameters as tensors."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from moreso import _archive, training
+from moreso.models import join, members
+from moreso.relations import Knowledge, Relation
+from moreso.synthesizer.fitted import Fitted
+from moreso.synthesizer.settings import Model, Settings
+from moreso.tabular import TableEncoder
+
+MODEL, PLAIN = "model.", "plain."
+"""Prefixes of the names of a model's tensors."""
+
+Header = dict[str, Any]
+"""A JSON object."""
+
+Build = Callable[[int, int, int, float], nn.Module]
+"""Builds an untrained model from width, seed, number and dropout rate."""
+
+
+def save(path: str | os.PathLike[str], settings: dict[str, Any], fitted: Fitted) -> None:
+    """Write a fit, together with the plain fit for comparison.
+
+    Args:
+        path: the file to write.
+        settings: the arguments of the synthesizer.
+        fitted: the result of its fit.
+    """
+    model, knowledge, rare = settings["model"], settings["knowledge"], settings["settings"]
+    header: Header = {
+        "model": model if isinstance(model, str) else None,
+        "knowledge": str(knowledge) if knowledge else None,
+        "rare": None if rare is None else asdict(rare),
+        "settings": {k: v for k, v in settings.items() if k not in ("model", "knowledge", "settings")},
+        "fit": _header(fitted, MODEL),
+        "plain": None,
+    }
+    tensors = _tensors(fitted, MODEL)
+    if fitted.plain is not None:
+        # If the fit fell back, its model is the plain one, and is written once.
+        prefix = MODEL if fitted.plain.model is fitted.model else PLAIN
+        header["plain"] = _header(fitted.plain, prefix)
+        tensors |= _tensors(fitted.plain, prefix)
+    _archive.write(path, header, tensors)
+
+
+def load(path: str | os.PathLike[str], model: Model | None) -> tuple[dict[str, Any], Callable[[Build], Fitted]]:
+    """Return the arguments of the synthesizer, and a function that rebuilds its fit.
+
+    Args:
+        path: a file that `save` wrote.
+        model: the user's own module or callable, if the file holds one.
+
+    Raises:
+        ValueError: the file is missing, is not such a file, belongs to another version or model, or needs `model`.
+    """
+    header, tensors = _archive.read(path)
+    if "fit" not in header:
+        raise ValueError(f"{path}: was written by an older moreso. Fit and save it again.")
+    model = header["model"] or model
+    if model is None:
+        raise ValueError(f"{path}: holds a model of your own. Pass it again: Synthesizer.load(path, model=...).")
+    settings = {
+        "model": model,
+        "knowledge": Knowledge.parse(header["knowledge"]) if header["knowledge"] else None,
+        **header["settings"],
+        "settings": None if header["rare"] is None else Settings(**header["rare"]),
+    }
+
+    def rebuild(build: Build) -> Fitted:
+        try:
+            plain = None if header["plain"] is None else _fitted(header["plain"], tensors, build)
+            return _fitted(header["fit"], tensors, build, plain)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{path}: does not hold the parameters of this model ({str(error).splitlines()[0]}). It is of another "
+                "model or was written by an older moreso. Pass the model that it is of, or fit and save it again."
+            ) from error
+
+    return settings, rebuild
+
+
+def _header(fitted: Fitted, prefix: str) -> Header:
+    return {
+        "tensors": prefix,
+        "columns": fitted.encoder.to_state(),
+        "members": len(members(fitted.model)),
+        "dropout": fitted.dropout,
+        "histories": [asdict(history) for history in fitted.histories],
+        "seed": fitted.seed,
+        "validation": fitted.validation,
+        "left_out": [asdict(relation) for relation in fitted.left_out],
+        "harm": fitted.harm,
+    }
+
+
+def _tensors(fitted: Fitted, prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in fitted.model.state_dict().items()}
+
+
+def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plain: Fitted | None = None) -> Fitted:
+    prefix = header["tensors"]
+    encoder = TableEncoder.from_state(header["columns"])
+    seed, dropout = header["seed"], header["dropout"]
+    model = join([build(encoder.width, seed, member, dropout) for member in range(header["members"])])
+    model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    model.eval()
+    histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
+    left_out = tuple(Relation(**_tuples(relation)) for relation in header["left_out"])
+    return Fitted(encoder, model, dropout, histories, seed, header["validation"], left_out, header["harm"], plain)
+
+
+def _tuples(values: Header) -> Header:
+    """Return the fields of a dataclass with tuples, which JSON turned into lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,0 +1,145 @@
+"""The view of columns that audits, regularizers and reports share, for data and for samples.
+
+A number is one column, in standard deviations of a reference sample. Two levels are one column; three or more are one
+column each, with a common scale, so that any two levels are equally far apart.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from moreso.relations import Knowledge, Relation
+from moreso.tabular.dtypes import as_numbers, is_categorical
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_ROWS = 5000
+"""The most rows that fix bandwidths or that relations between groups of columns use; evenly spaced."""
+
+LONG = 100_000
+"""Longer tables are measured in single precision, whose error is far below their standard errors."""
+
+Numbers = TypeVar("Numbers", np.ndarray, "Tensor")
+Rows = TypeVar("Rows", np.ndarray, pd.DataFrame, "Tensor")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Puts one feature on a comparable scale: (x - mean) / scale.
+
+    Args:
+        mean: the mean of each of its columns in a reference sample.
+        scale: the square root of the sum of the columns' variances in the reference sample.
+    """
+
+    mean: tuple[float, ...]
+    scale: float
+
+    @classmethod
+    def of(cls, reference: np.ndarray) -> "Scaling":
+        """Learn the scaling of a reference sample (rows, columns); NaN is a missing value."""
+        scale = float(np.sqrt(np.nanvar(reference, axis=0).sum()))
+        return cls(tuple(np.nanmean(reference, axis=0).tolist()), scale)
+
+    def __call__(self, x: Numbers) -> Numbers:
+        """Return the columns of the same feature in other rows (an array or a tensor) on this scale."""
+        if len(self.mean) == 1:
+            return (x - self.mean[0]) / self.scale
+        mean = np.array(self.mean) if isinstance(x, np.ndarray) else x.new_tensor(self.mean)
+        return (x - mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows of a table as numbers on comparable scales.
+
+    Args:
+        rows: the table; NaN for a missing value.
+        reference: the rows that fix bandwidths, at most 5000, on the same scales.
+        parts: feature -> the names of its columns.
+        levels: the number of levels of each categorical feature.
+    """
+
+    rows: np.ndarray
+    reference: np.ndarray
+    parts: dict[str, tuple[str, ...]]
+    levels: dict[str, int]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in order."""
+        return [column for part in self.parts.values() for column in part]
+
+
+def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]) -> Measured:
+    """Return a table as numbers, on the scales of a reference sample.
+
+    Long tables are kept in single precision, column by column, so that a million rows fit beside the table itself.
+
+    Args:
+        data: the table, with the features as columns.
+        reference: the rows that fix the scales, with the same columns.
+        features: the features to use.
+    """
+    names = list(features)
+    levels = {name: _levels(data[name], reference[name]) for name in names if is_categorical(reference[name])}
+    parts = {name: part_names(name, len(levels.get(name, ()))) for name in names}
+    width = sum(map(len, parts.values()))
+    rows = np.empty((len(data), width), dtype=np.float32 if len(data) > LONG else np.float64)
+    fixed = np.empty((len(thin(reference)), width))
+    start = 0
+    for name in names:
+        part = slice(start, start + len(parts[name]))
+        whole, own = (_encode(table[name], levels.get(name)) for table in (reference, data))
+        scaling = Scaling.of(whole)
+        fixed[:, part], rows[:, part] = scaling(thin(whole)), scaling(own)
+        start = part.stop
+    return Measured(rows, fixed, parts, {name: len(found) for name, found in levels.items()})
+
+
+def _levels(*columns: "pd.Series[Any]") -> list[Any]:
+    return list(dict.fromkeys(value for column in columns for value in sorted(column.dropna().unique(), key=str)))
+
+
+def _encode(column: "pd.Series[Any]", levels: list[Any] | None) -> np.ndarray:
+    """Return a column as one or more columns of numbers."""
+    if levels is None:
+        return as_numbers(column)[:, None]
+    # As objects, since a categorical column may have categories that do not occur.
+    codes = pd.Categorical(column.astype(object), categories=levels).codes
+    indicators = (codes[:, None] == np.arange(len(levels))).astype(float)
+    indicators[codes < 0] = np.nan
+    return indicators if len(levels) > 2 else indicators[:, :1]
+
+
+def part_names(name: str, levels: int) -> tuple[str, ...]:
+    """Return the names of the columns that a feature becomes; with at most two levels, its own name."""
+    # These names collide with no others, unless names of table columns contain line breaks.
+    return (name,) if levels <= 2 else tuple(f"{name}\n{i}" for i in range(levels))
+
+
+def expand(knowledge: Knowledge, parts: Mapping[str, tuple[str, ...]]) -> Knowledge:
+    """Return the statements between the columns that features became, in the same order.
+
+    Args:
+        knowledge: the statements about features.
+        parts: feature -> the names of its columns.
+
+    Raises:
+        KnowledgeError: a name is not a feature.
+    """
+    knowledge.check(list(parts))
+    relations = []
+    for relation in knowledge:
+        ref, plus, minus = ([part for name in group for part in parts[name]] for group in relation.groups)
+        relations.append(Relation(ref, plus, minus, relation.confidence, relation.reason))
+    return Knowledge(tuple(relations))
+
+
+def thin(rows: Rows) -> Rows:
+    """Return at most `MAX_ROWS` rows of a table, an array or a tensor, evenly spaced."""
+    return rows[:: -(-len(rows) // MAX_ROWS)]
