@@ -9,7 +9,7 @@ import torch
 from scipy.stats import norm
 
 from moreso import Knowledge, ask
-from moreso.dependence.relative import RelativeDependence
+from moreso.dependence import RelativeDependence
 
 
 def plain(question: object) -> str:

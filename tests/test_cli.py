@@ -1,12 +1,12 @@
 """The commands as a person types them."""
 
+import inspect
 import io
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from click.testing import CliRunner
 import moreso
 from moreso import Knowledge, Synthesizer, worth
 from moreso.cli import main
-from moreso.cli import run as run_demo
-from moreso.elicit.derive.files import KINDS
+from moreso.cli import run as demo
 from moreso.models import MODELS
 
 
@@ -211,7 +210,7 @@ def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
 
 
 def test_a_killed_fit_is_taken_up_again(folder: Path) -> None:
-    arguments = ("fit", "data.csv", "true.txt", "--model", "factor", "--max-epochs", "900", "-o")
+    arguments = ("fit", "data.csv", "true.txt", "--model", "factor", "--max-epochs", "150", "-o")
     process = subprocess.Popen([sys.executable, "-m", "moreso", *arguments, "model"], stderr=subprocess.DEVNULL)
     while not Path("model.checkpoint").exists() and process.poll() is None:
         time.sleep(0.01)
@@ -226,34 +225,71 @@ def test_a_killed_fit_is_taken_up_again(folder: Path) -> None:
     assert not list(folder.glob("*checkpoint*"))
 
 
-LIBRARY: dict[str, list[Callable[..., Any]]] = {
-    "fit": [moreso.Synthesizer, moreso.Settings],
-    "audit": [moreso.audit],
-    "ask": [moreso.ask],
-    "worth": [moreso.Synthesizer, moreso.worth],
-    "report": [moreso.worth],
-    "derive": [moreso.derive.read],
-    "demo": [run_demo],
+# Command -> the arguments that it needs, and the functions that it calls.
+CALLS: dict[str, tuple[str, list[Callable[..., Any]]]] = {
+    "check": ("known", [Knowledge.read]),
+    "audit": ("data known", [moreso.audit]),
+    "derive": ("drawing", [moreso.derive.read]),
+    "ask": ("data", [moreso.ask]),
+    "fit": ("data -o model", [Synthesizer, moreso.Settings, Synthesizer.fit]),
+    "sample": ("model -n 9 -o out", [Synthesizer.sample]),
+    "report": ("model data -o out", [worth]),
+    "worth": ("data known", [worth, Synthesizer]),
+    "demo": ("", [demo]),
 }
 
+# Option of any command -> argument of its functions; None: of the command alone.
+OWN = ("output", "folder", "show", "form", "as_json", "training")
+NAMES: dict[str, str | None] = {"seed": "random_state", "data": "features", **dict.fromkeys(OWN)}
 
-@pytest.mark.parametrize("name", LIBRARY)
-def test_the_defaults_are_those_of_the_library(name: str) -> None:
-    """They are written in the shell, since reading them from the library would load PyTorch."""
-    parameters = {key: value for each in LIBRARY[name] for key, value in signature(each).parameters.items()}
+OTHER_DEFAULTS = {("fit", "seed"): (0, None)}
+"""A command gives the same model each time, the library a new one."""
+
+
+def test_every_command_calls_the_library() -> None:
+    assert set(CALLS) == set(main.commands)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_defaults_of_a_command_are_those_of_the_library(name: str) -> None:
+    arguments, functions = CALLS[name]
+    command = main.commands[name]
+    taken: dict[str, Any] = {}
+    for function in reversed(functions):
+        taken |= inspect.signature(function).parameters
+    context = command.make_context(name, arguments.split())
     compared = 0
-    for option in main.commands[name].params:
-        known = parameters.get(str(option.name))
-        if known is None or known.default is Parameter.empty:
+    for option in command.params:
+        assert option.name is not None
+        argument = NAMES.get(option.name, option.name)
+        if isinstance(option, click.Argument) or argument is None or option.required:
             continue
-        if isinstance(option, click.Option) and option.show_default:
-            assert option.default == known.default, option.name
-            compared += 1
+        theirs = taken[argument].default
+        assert OTHER_DEFAULTS.get((name, option.name), (theirs, theirs)) == (context.params[option.name], theirs)
+        compared += 1
     assert compared
 
 
-def test_the_choices_are_those_of_the_library() -> None:
-    options = {option.name: option for option in main.commands["fit"].params}
-    assert f"One of {', '.join(MODELS)}." in str(getattr(options["model"], "help", ""))
-    (kind,) = [option for option in main.commands["derive"].params if option.name == "kind"]
-    assert isinstance(kind.type, click.Choice) and tuple(kind.type.choices) == KINDS
+def option_of(command: str, name: str) -> click.Option:
+    (found,) = (each for each in main.commands[command].params if each.name == name)
+    assert isinstance(found, click.Option)
+    return found
+
+
+@pytest.mark.parametrize("command", ["fit", "worth"])
+def test_help_names_the_models_that_there_are(command: str) -> None:
+    assert option_of(command, "model").help == f"One of {', '.join(MODELS)}."
+
+
+def test_drawings_are_of_the_kinds_of_the_library() -> None:
+    choices = option_of("derive", "kind").type
+    assert isinstance(choices, click.Choice)
+    with pytest.raises(ValueError, match=rf"one of {', '.join(choices.choices)}; got 'maze'"):
+        moreso.derive.read("drawing.csv", "maze")
+
+
+def test_statements_are_trusted_as_the_library_can() -> None:
+    choices = option_of("fit", "trust").type
+    assert isinstance(choices, click.Choice)
+    for each in choices.choices:
+        Synthesizer(trust=each).check()

@@ -9,7 +9,7 @@ import torch
 
 from moreso import Knowledge, Regularizer
 from moreso.guidance import Guidance
-from moreso.models import MODELS, GenerativeModel, HasDensity, HasValidationLoss
+from moreso.models import GPLVM, MODELS, GenerativeModel, HasDensity, HasValidationLoss
 from moreso.training import Schedule, fit
 
 NAMES = ["a", "b", "c"]
@@ -128,7 +128,8 @@ def test_it_learns_a_known_density(build: Callable[[], Any]) -> None:
         sample = model.sample(4000)
         if isinstance(model, HasDensity):
             # An importance-weighted estimate may not exceed the truth beyond noise: that would be no density.
-            likelihood = model.log_prob(known_density(2000, seed=1)).mean().item()
+            rows = known_density(2000, seed=1)[:: 4 if isinstance(model, GPLVM) else 1]
+            likelihood = model.log_prob(rows).mean().item()
             assert -ENTROPY - 0.15 < likelihood < -ENTROPY + 0.05
     assert sample.mean(0).abs().max() < 0.15
     tolerance = COVARIANCE.get(type(model).__name__, 0.2)
@@ -146,7 +147,7 @@ def test_it_learns_a_curve(name: str) -> None:
         torch.manual_seed(0)
         x = model.sample(4000)
         if isinstance(model, HasDensity):
-            likelihood = model.log_prob(curved(1000, seed=1)).mean().item()
+            likelihood = model.log_prob(curved(1000, seed=1)[:: 4 if name == "gplvm" else 1]).mean().item()
             assert -CURVED_ENTROPY - 0.6 < likelihood < -CURVED_ENTROPY + 0.1
     assert torch.corrcoef(torch.stack([x[:, 0].square(), x[:, 2]]))[0, 1] > 0.35
 
