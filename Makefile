@@ -9,8 +9,12 @@ FOREIGN := ctgan diffusers pythae scvi-tools sdv
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
 
-test: lint  ## Everything that CI runs. One thread a process: two processes share the cores better than threads do.
+# Shapes in annotations are checked while these run; checks double the time of a fit, so other tests go without.
+CHECKED := $(patsubst %,tests/test_%.py,ask audit dependence kernels models regularizer relations relative report tables)
+
+test: lint  ## Everything that CI runs, with one thread per process.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=moreso,tests.check $(CHECKED)
 
 test-adapters: .venv-adapters/ready  ## Adapters of libraries that need other versions than ours, in an environment of their own.
 	OMP_NUM_THREADS=1 .venv-adapters/bin/python -m pytest tests/adapters
