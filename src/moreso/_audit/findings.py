@@ -129,6 +129,7 @@ class Audit:
         return "\n".join([f"{counts} (level {self.level})", table, *self.notes])
 
     def __rich__(self) -> "Table":
+        from rich.markup import escape  # noqa: PLC0415 (only a terminal needs it)
         from rich.table import Table  # noqa: PLC0415 (only a terminal needs it)
 
         table = Table(title=f"Audit of {len(self)} statements at level {self.level}", title_justify="left")
@@ -145,9 +146,9 @@ class Audit:
                     f"{finding.stability:.0%}",
                 ]
             table.add_row(
-                self.knowledge.describe(finding.relation),
+                escape(self.knowledge.describe(finding.relation)),
                 *numbers,
                 f"[{finding.verdict.style}]{finding.verdict}",
-                finding.relation.reason,
+                escape(finding.relation.reason),
             )
         return table

@@ -89,7 +89,7 @@ def fit(
     elif synthesizer.histories_[-1].interrupted and not synthesizer.harm_:
         console.print("interrupted: the best model so far was kept.")
     best = ", ".join(f"{history.best_epoch + 1} of {history.epochs}" for history in synthesizer.histories_)
-    console.print(f"wrote {output}: {model}, best epoch {best}.")
+    console.print(f"wrote {output}: {model}, best epoch {best}.", markup=False)
 
 
 def _weight(text: str) -> float | str:
@@ -115,7 +115,7 @@ def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | 
     assert loaded is not None
     with misuse():
         tabular.write_table(loaded.sample(rows, where=where, random_state=seed), output)
-    plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.")
+    plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.", markup=False)
 
 
 def splitting(command: Callable[..., None]) -> Callable[..., None]:
@@ -159,8 +159,8 @@ def report(model: Path, data: Path, output: Path, training: Path | None, splits:
     if weighed and weighed.statements:
         console.print(weighed)
     for sentence in found.summary:
-        console.print(sentence)
-    console.print(f"wrote {output}.")
+        console.print(sentence, markup=False)
+    console.print(f"wrote {output}.", markup=False)
 
 
 @main.command()
@@ -188,7 +188,7 @@ def worth(data: Path, knowledge: Path, model: str, splits: int, budget: int, as_
     if found.statements:
         console.print(found)
     for sentence in found.summary:
-        console.print(sentence)
+        console.print(sentence, markup=False)
 
 
 @main.command()
@@ -214,6 +214,7 @@ def demo(folder: Path, rows: int, splits: int, max_epochs: int, seed: int) -> No
             progress=True,
             tell=console.print,
         )
-    console.print(f"\nopen {found.files['report']}, or go on by hand:")
+    console.print(f"\nopen {found.files['report']}, or go on by hand:", markup=False)
     data, knowledge, model = (found.files[name] for name in ("data", "knowledge", "model"))
-    console.print(f"  moreso audit {data} {knowledge}", f"  moreso sample {model} -n 1000 -o synthetic.csv", sep="\n")
+    for command in (f"audit {data} {knowledge}", f"sample {model} -n 1000 -o synthetic.csv"):
+        console.print(f"  moreso {command}", markup=False)

@@ -186,6 +186,7 @@ class Report:
         return "\n".join([*(table.to_string(index=False) for table in tables), *self.summary])
 
     def __rich__(self) -> "Table":
+        from rich.markup import escape  # noqa: PLC0415 (only a terminal needs it)
         from rich.table import Table  # noqa: PLC0415 (only a terminal needs it)
 
         table = Table(title="Gap of each statement in data and in samples", title_justify="left")
@@ -194,7 +195,7 @@ class Report:
             table.add_column(name, justify="right")
         for row in self.statements:
             table.add_row(
-                self.knowledge.describe(row.relation),
+                escape(self.knowledge.describe(row.relation)),
                 _data_gap(row, self.fits),
                 f"{row.gap_without:+.4f} {_share(row.holds_without, self.fits)}",
                 f"{row.gap_with:+.4f} {_share(row.holds_with, self.fits)}",

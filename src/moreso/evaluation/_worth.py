@@ -130,6 +130,7 @@ class Worth:
         return "\n".join([*([self.to_frame().to_string(index=False)] if self.statements else []), *self.summary])
 
     def __rich__(self) -> "Table":
+        from rich.markup import escape  # noqa: PLC0415 (only a terminal needs it)
         from rich.table import Table  # noqa: PLC0415 (only a terminal needs it)
 
         table = Table(title="What each statement adds to the others, nats per held-out row", title_justify="left")
@@ -137,7 +138,7 @@ class Worth:
         for name in ("gain", "95% from", "to"):
             table.add_column(name, justify="right")
         for relation, *values in self.to_frame().itertuples(index=False):
-            table.add_row(str(relation), *(f"{value:+.3f}" for value in values))
+            table.add_row(escape(str(relation)), *(f"{value:+.3f}" for value in values))
         return table
 
 
