@@ -151,7 +151,7 @@ class Report:
         page = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         rows = self.to_frame().to_dict("records")
         return page.get_template("report.html").render(
-            report=self, rows=rows, summary=self.summary, version=version("moreso")
+            report=self, rows=rows, summary=self.summary, unobserved=Verdict.UNOBSERVED, version=version("moreso")
         )
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -196,17 +196,16 @@ class Report:
         for row in self.statements:
             table.add_row(
                 escape(self.knowledge.describe(row.relation)),
-                _data_gap(row, self.fits),
-                f"{row.gap_without:+.4f} {_share(row.holds_without, self.fits)}",
-                f"{row.gap_with:+.4f} {_share(row.holds_with, self.fits)}",
+                _gap(row.data_gap, row.data_holds, self.fits, row.verdict),
+                _gap(row.gap_without, row.holds_without, self.fits),
+                _gap(row.gap_with, row.holds_with, self.fits),
             )
         return table
 
 
-def _data_gap(row: Row, fits: int) -> str:
-    if row.verdict is Verdict.UNOBSERVED:
-        return f"[{row.verdict.style}]{row.verdict}[/]"
-    return f"{row.data_gap:+.4f} {_share(row.data_holds, fits)}"
+def _gap(gap: float, share: float, fits: int, verdict: Verdict = Verdict.UNOBSERVED) -> str:
+    """Return a gap and whether it holds; if no rows show it, the verdict."""
+    return f"[{verdict.style}]{verdict}[/]" if np.isnan(gap) else f"{gap:+.4f} {_share(share, fits)}"
 
 
 def _share(share: float, fits: int) -> str:
