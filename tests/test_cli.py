@@ -88,7 +88,7 @@ def test_check_shows_knowledge_files(folder: Path) -> None:
 
 
 def test_fit_sample_report(folder: Path, plant: pd.DataFrame) -> None:
-    fit = ("fit", "data.csv", "true.txt", "-o", "plant.model", "--model", "factor", "--max-epochs", "20")
+    fit = ("fit", "data.csv", "true.txt", "-o", "plant.model", "--model", "factor", "--max-epochs", "5")
     assert run(*fit)[0] == 0
     for suffix, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet), ("feather", pd.read_feather)):
         assert run("sample", "plant.model", "-n", "50", "-o", f"synthetic.{suffix}")[0] == 0
@@ -190,6 +190,19 @@ def test_fit_tells_what_it_leaves_out(folder: Path) -> None:
     assert "left out" not in output
 
 
+def test_names_in_brackets_are_printed(folder: Path, plant: pd.DataFrame) -> None:
+    """As units often are, which look like markup of a terminal."""
+    plant.rename(columns={"outlet": "outlet [m]"}).to_csv("data.csv", index=False)
+    Path("false.txt").write_text('"outlet [m]": ambient > inlet')
+    assert '"outlet [m]": ambient > inlet' in run("audit", "data.csv", "false.txt")[1]
+    fit = ("fit", "data.csv", "false.txt", "-o", "[red]", "--model", "factor", "--max-epochs", "3")
+    for arguments in (fit, ("report", "[red]", "data.csv", "-o", "[red].html")):
+        code, output = run(*arguments)
+        assert code == 0
+        assert "'\"outlet [m]\": ambient > inlet' was left out" in output
+        assert "wrote [red]" in output
+
+
 def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
     code, output = run("ask", "data.csv", "-n", "2", "-o", "questions.txt")
     assert code == 0
@@ -209,8 +222,10 @@ def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
     )
 
 
-def test_a_killed_fit_is_taken_up_again(folder: Path) -> None:
-    arguments = ("fit", "data.csv", "true.txt", "--model", "factor", "--max-epochs", "150", "-o")
+def test_a_killed_fit_is_taken_up_again(folder: Path, plant: pd.DataFrame) -> None:
+    # Long enough for two members, and for a checkpoint (after 100 steps) early in the first of four trainings.
+    pd.concat([plant] * 5).to_csv("data.csv", index=False)
+    arguments = ("fit", "data.csv", "true.txt", "--model", "factor", "--max-epochs", "80", "-o")
     process = subprocess.Popen([sys.executable, "-m", "moreso", *arguments, "model"], stderr=subprocess.DEVNULL)
     while not Path("model.checkpoint").exists() and process.poll() is None:
         time.sleep(0.01)

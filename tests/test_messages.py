@@ -315,7 +315,7 @@ TABLES: Calls = {
         lambda: Synthesizer(knowledge=Knowledge.parse("outlet: inlet > ambient > inlet")).fit(table()),
         r"^line 1: 'outlet: inlet > ambient' .*line 1: 'outlet: ambient > inlet' contradict .*Drop or turn one"),
     "worth of nothing": (lambda: worth(Synthesizer("factor"), table()),
-        r"synthesizer .*no knowledge.*weigh.*Give it knowledge"),
+        r"synthesizer .*no knowledge.*nothing to.*Give it knowledge"),
     "sample nothing": (lambda: synthesizer().sample(0), r"'n' .*least 1.* 0\. .*as many rows as you want"),
     "score columns": (lambda: synthesizer().score_samples(table()[["inlet"]]),
         r"lacks .*'ambient', 'outlet' .*training.*Add them"),

@@ -1,27 +1,40 @@
 """What is reported is what was measured."""
 
+import io
 import json
+import math
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from moreso import Knowledge, Relation, Settings, Synthesizer, Verdict, audit, report
+from moreso import Knowledge, Relation, Report, Settings, Synthesizer, Verdict, audit, report
 from moreso.evaluation import Gain, Worth
+from moreso.synthesizer import selection
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient # <same> pipe\nflow: inlet > ambient")
 
 GAIN = Gain(0.75, 0.5, 1.0, (0.75,) * 2)
 
 
+def quick(knowledge: Knowledge = KNOWLEDGE, **settings: Any) -> Synthesizer:
+    given = {"max_epochs": 5, "trust": "all", "random_state": 0, "settings": Settings(members=1), **settings}
+    return Synthesizer("factor", knowledge, **given)
+
+
+@pytest.fixture
+def _nothing_harms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so few epochs chance decides about harm."""
+    monkeypatch.setattr(selection, "harmed", lambda plain, informed: False)
+
+
 @pytest.fixture
 def fits(plant: pd.DataFrame) -> list[Synthesizer]:
-    return [
-        Synthesizer("factor", KNOWLEDGE, max_epochs=20, trust="all", random_state=seed).fit(plant[:40])
-        for seed in (0, 1)
-    ]
+    return [quick(max_epochs=20, random_state=seed, settings=Settings(members=2)).fit(plant[:40]) for seed in (0, 1)]
 
 
 def test_gaps_and_verdicts_are_those_of_the_audit(plant: pd.DataFrame, fits: list[Synthesizer]) -> None:
@@ -75,12 +88,14 @@ def test_the_page_shows_every_statement_and_escapes_it(
     assert "flow: inlet > ambient" in str(found)
 
 
+@pytest.mark.usefixtures("_nothing_harms")
 def test_what_was_left_out_is_in_the_summary(plant: pd.DataFrame) -> None:
     knowledge = Knowledge.parse("outlet: inlet > ambient\nflow: inlet > ambient\ninlet: ambient > outlet")
     with pytest.warns(UserWarning, match="left out"):
-        fitted = Synthesizer("factor", knowledge, settings=Settings(members=1), max_epochs=5, random_state=0).fit(plant)
+        fitted = quick(knowledge, trust="audit").fit(plant)
     found = report(fitted, plant)
     assert found.left_out == (Relation("inlet", "ambient", "outlet"),)
+    assert json.loads(found.to_json())["left_out"] == ["inlet: ambient > outlet"]
     assert any("'inlet: ambient > outlet' was left out of training" in line for line in found.summary)
 
 
@@ -88,7 +103,7 @@ def test_what_statements_are_worth_is_shown_beside(
     plant: pd.DataFrame, fits: list[Synthesizer], tmp_path: Path
 ) -> None:
     outlet, flow = KNOWLEDGE
-    statements = ((flow, Gain(-0.25, -0.5, 0.125, (-0.25,) * 2)), (outlet, GAIN))
+    statements = (flow, Gain(-0.25, -0.5, 0.125, (-0.25,) * 2)), (outlet, GAIN)
     worth = Worth(32, GAIN, statements, np.inf, 20, KNOWLEDGE)
     found = report(fits[0], plant[40:], draws=100, worth=worth)
     found.write(tmp_path / "report.html")
@@ -102,25 +117,86 @@ def test_what_statements_are_worth_is_shown_beside(
     assert alone.worth is json.loads(alone.to_json())["worth"] is None and "adds to the others" not in alone.to_html()
 
 
-def test_groups_are_named_alike_and_no_statement_is_lost(plant: pd.DataFrame) -> None:
-    knowledge = Knowledge.parse("unit = inlet, flow\nunit: outlet > ambient\nunit: outlet > ambient")
-    settings = Settings(members=1)
-    fitted = Synthesizer("factor", knowledge, trust="all", max_epochs=2, random_state=0, settings=settings).fit(plant)
-    found = report(fitted, plant, draws=100)
-    assert [row.relation for row in found.statements] == list(knowledge)
-    assert [row["relation"] for row in json.loads(found.to_json())["statements"]] == ["unit: outlet > ambient"] * 2
-    assert str(found).count("unit: outlet > ambient") == 2
-    assert found.to_html().count("<code>unit: outlet &gt; ambient</code>") == 2
+def shown(found: object) -> str:
+    """Return what a terminal shows."""
+    console = Console(width=160, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(found)
+    return captured.get()
 
 
-def test_a_statement_that_the_data_cannot_test_is_reported_all_the_same(plant: pd.DataFrame) -> None:
-    table = plant.copy()
-    table.loc[:29, "inlet"] = np.nan
-    table.loc[30:, "ambient"] = np.nan
-    settings = Settings(members=1)
-    fitted = Synthesizer("factor", KNOWLEDGE, trust="all", max_epochs=2, random_state=0, settings=settings).fit(table)
-    found = report(fitted, table, draws=300)
-    content = json.loads(found.to_json(), parse_constant=pytest.fail)
-    first = content["statements"][0]
-    assert (first["data_gap"], first["verdict"]) == (None, "never observed together")
-    assert "never observed together" in found.to_html() and "nan" not in found.to_html().lower()
+def told(found: object) -> list[str]:
+    """Return what a person reads: as text, in a terminal, and as a page if there is one."""
+    return [str(found), shown(found), *([unescape(found.to_html())] if isinstance(found, Report) else [])]
+
+
+def test_a_terminal_shows_names_in_brackets(plant: pd.DataFrame) -> None:
+    """As units often are, which look like markup."""
+    table = plant.rename(columns={"outlet": "outlet [m]", "inlet": "[red]"})
+    knowledge = Knowledge.parse('"outlet [m]": [red] > ambient  # see [bold]')
+    found = report(quick(knowledge).fit(table), table, draws=100)
+    weighed = Worth(48, GAIN, tuple((relation, GAIN) for relation in knowledge), 9.0, 20, knowledge)
+    for each in (audit(table, knowledge), found, weighed):
+        assert '"outlet [m]": [red] > ambient' in shown(each)
+    assert "see [bold]" in shown(audit(table, knowledge))
+
+
+@pytest.mark.usefixtures("_nothing_harms")
+def test_groups_are_told_by_their_names_everywhere(plant: pd.DataFrame) -> None:
+    table = plant.rename(columns={"outlet": "a", "inlet": "b", "ambient": "c", "flow": "d"})
+    knowledge = Knowledge.parse("unit = a, d\nunit: b > c\nb: c > unit")
+    with pytest.warns(UserWarning, match=r"^'b: c > unit' was left out of training"):
+        fitted = quick(knowledge, trust="audit").fit(table)
+    weighed = Worth(48, GAIN, tuple((relation, GAIN) for relation in knowledge), 9.0, 20, knowledge)
+    rows = audit(table, knowledge)
+    both = report(fitted, table, draws=100, worth=weighed)
+    for found in (rows, weighed, both):
+        frame, content = found.to_frame(), json.loads(found.to_json())
+        for text in told(found):
+            assert "unit: b > c" in text and "b: c > unit" in text and "{a, d}" not in text
+        assert sorted(frame["relation"]) == ["b: c > unit", "unit: b > c"]
+        listed = content["findings" if found is rows else "statements"]
+        assert [each["relation"] for each in listed] == ["unit: b > c", "b: c > unit"]
+    assert json.loads(both.to_json())["left_out"] == ["b: c > unit"]
+    assert sum("'b: c > unit' was left out" in line for line in both.summary) == 1
+    assert [row.relation for row in both.statements] == [each.relation for each in rows] == list(knowledge)
+
+
+def test_a_statement_made_twice_has_a_row_each(plant: pd.DataFrame) -> None:
+    knowledge = Knowledge.parse("outlet: inlet > ambient\noutlet: inlet > ambient")
+    found = report(quick(knowledge).fit(plant), plant, draws=100)
+    assert [row.relation.line for row in found.statements] == [1, 2]
+    assert found.to_frame()["relation"].tolist() == ["outlet: inlet > ambient"] * 2
+    assert [row["relation"] for row in json.loads(found.to_json())["statements"]] == ["outlet: inlet > ambient"] * 2
+    assert found.to_html().count("outlet: inlet &gt; ambient") == str(found).count("outlet: inlet > ambient") == 2
+
+
+def apart(plant: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of which none has both sides of a statement."""
+    odd = np.arange(len(plant)) % 2 > 0
+    return plant.assign(inlet=plant["inlet"].where(odd), ambient=plant["ambient"].where(~odd))
+
+
+def test_a_statement_that_no_row_can_test_is_told(plant: pd.DataFrame) -> None:
+    table = apart(plant)
+    fits = [quick(random_state=seed).fit(table) for seed in (0, 1)]
+    for found in (report(fits[0], table), report(fits, [table, table]), report(fits, [plant, table])):
+        content = json.loads(found.to_json(), parse_constant=pytest.fail)
+        for row, written in zip(found.statements, content["statements"], strict=True):
+            assert row.verdict is Verdict.UNOBSERVED and math.isnan(row.data_gap)
+            assert written["verdict"] == "never observed together"
+            assert (written["data_gap"], written["data_error"]) == (None, None)
+        assert all(text.count("never observed together") == 2 for text in (str(found), shown(found), found.to_html()))
+        assert "nan" not in shown(found) + found.to_html()
+
+
+def test_a_statement_that_no_sample_shows_is_told(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = quick().fit(apart(plant))
+    monkeypatch.setattr(Synthesizer, "sample", lambda self, n: apart(plant))
+    for table, told_apart in ((plant, 2), (apart(plant), 3)):
+        found = report(fitted, table)
+        content = json.loads(found.to_json(), parse_constant=pytest.fail)
+        assert content["statements"][0]["gap_without"] is content["statements"][0]["gap_with"] is None
+        assert all(text.count("never observed together") == 2 * told_apart for text in (shown(found), found.to_html()))
+        assert "nan" not in shown(found) + found.to_html()
+        assert found.to_html().count("<path d=") == (2 if told_apart == 2 else 0)
