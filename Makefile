@@ -10,7 +10,7 @@ demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
 
 # Shapes in annotations are checked while these run; checks double the time of a fit, so other tests go without.
-CHECKED := $(patsubst %,tests/test_%.py,ask audit dependence kernels models regularizer relations relative report tables)
+CHECKED := $(patsubst %,tests/test_%.py,ask dependence kernels regularizer relations relative tables)
 
 test: lint  ## Everything that CI runs, with one thread per process.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
