@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -106,7 +107,7 @@ class Bench:
             "machine": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
             "versions": before.get("versions", {})
-            | versions("moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops"),
+            | versions("moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops", "scikit-learn", "ctgan"),
         }
         measured = {line["workload"] for line in self.lines}
         kept = [line for line in lines if line["workload"] not in measured]
@@ -122,14 +123,18 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def ours(x: torch.Tensor, triples: list[peers.Triple]) -> Callable[[], object]:
-    """Value and gradient of the regularizer."""
+MEMBERS = 8
+
+
+def ours(x: torch.Tensor, triples: list[peers.Triple], members: int = 1) -> Callable[[], object]:
+    """Value and gradient of the regularizer; with several members, each has a sample of its own."""
     names = [f"f{i}" for i in range(x.shape[1])]
     regularizer = Regularizer(named(triples), names, data=x, margin=0.02, studentize=False)
-    leaf = x.clone().requires_grad_()
+    shifts = torch.arange(members)[:, None, None] / members
+    leaf = (x if members == 1 else x + shifts * x.flip(0)).clone().requires_grad_()
 
     def call() -> object:
-        return torch.autograd.grad(regularizer(leaf), leaf, allow_unused=True)
+        return torch.autograd.grad(regularizer(leaf).sum(), leaf, allow_unused=True)
 
     return call
 
@@ -155,6 +160,8 @@ def scalars(bench: Bench) -> None:
             "moreso": (ours(x, triples), 1.0),
             "loop O(m^2), autograd": (partial(peers.loop, groups, part, peers.unbiased), factor),
         }
+        if m == 128:
+            cases["moreso, per member of eight"] = (ours(x, triples, MEMBERS), 1 / MEMBERS)
         if m <= 2048:
             cases["loop H K H, autograd"] = (partial(peers.loop, groups, part, peers.centred), factor)
             cases["hyppo, values"] = (partial(peers.hyppo, groups, part), factor)
@@ -324,13 +331,44 @@ start = time.process_time()
 moreso.audit(table, knowledge)
 """
 
-FIT = """
-common = random.normal(size=(ROWS, 3))
-table = pd.DataFrame({f"f{i}": common[:, i % 3] * (i % 4) + random.normal(size=ROWS) for i in range(30)})
-knowledge = moreso.Knowledge(tuple(moreso.Relation(f"f{i}", f"f{i + 3}", f"f{i + 4}") for i in range(10)))
-start = time.process_time()
-moreso.Synthesizer("MODEL", knowledge, random_state=0).fit(table)
+SMALL = """
+from moreso.cli import knowledge_text, patients
+table, knowledge = patients()[:40], moreso.Knowledge.parse(knowledge_text())
 """
+
+LONG = """
+common = random.normal(size=(ROWS, 3))
+table = pd.DataFrame({f"f{i}": common[:, i % 3] * (i % 4) + random.normal(size=ROWS) for i in range(COLUMNS)})
+knowledge = moreso.Knowledge(tuple(moreso.Relation(f"f{i}", f"f{i + 3}", f"f{i + 4}") for i in range(10)))
+"""
+
+# A unit of time that depends on the machine alone: 500 steps of Adam in a plain loop.
+UNIT = """
+from moreso.models import VAE
+torch.manual_seed(0)
+model, x = VAE(11), torch.randn(30, 11)
+optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+def run(steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model.loss(x).backward()
+        optimizer.step()
+run(50)
+start = time.process_time()
+run(500)
+"""
+
+START = "start = time.process_time()\n"
+
+RIVALS = {
+    "scikit-learn FactorAnalysis": (
+        "sklearn",
+        "from sklearn.decomposition import FactorAnalysis\n" + START + "FactorAnalysis(6).fit(table)\n",
+    ),
+    "CTGAN": ("ctgan", "from ctgan import CTGAN\n" + START + "CTGAN().fit(table)\n"),
+    "TVAE": ("ctgan", "from ctgan import TVAE\n" + START + "TVAE().fit(table)\n"),
+}
+"""Name -> the package that it needs, and a script that fits it by its defaults."""
 
 # Not getrusage, whose peak a process inherits from the one that started it.
 TAIL = """
@@ -340,40 +378,66 @@ print(seconds, int(peak[1]) / 1e6)
 """
 
 
-def alone(bench: Bench, workload: str, case: str, script: str, rounds: int = 3) -> None:
-    """Measure a script in processes of its own, for its peak memory."""
-    found = []
+def alone(bench: Bench, workload: str, scripts: dict[str, str], rounds: int = 3) -> None:
+    """Measure scripts in turn, each in processes of its own, for its peak memory; ratios are to the first."""
+    found: dict[str, list[tuple[float, float]]] = {case: [] for case in scripts}
     for _ in range(rounds):
-        run = subprocess.run([sys.executable, "-c", HEAD + script + TAIL], capture_output=True, text=True, check=True)
-        found.append(tuple(map(float, run.stdout.split())))
-    seconds = sorted(each[0] for each in found)
-    bench.add(
-        workload,
-        case,
-        seconds=statistics.median(seconds),
-        quartiles=[seconds[0], seconds[-1]],
-        peak_gb=max(each[1] for each in found),
-        rounds=rounds,
-    )
+        for case, script in scripts.items():
+            command = [sys.executable, "-W", "ignore", "-c", HEAD + script + TAIL]
+            run = subprocess.run(command, capture_output=True, text=True, check=True)
+            seconds, peak = map(float, run.stdout.split()[-2:])
+            found[case].append((seconds, peak))
+    unit = statistics.median(seconds for seconds, _ in next(iter(found.values())))
+    for case, each in found.items():
+        times = sorted(seconds for seconds, _ in each)
+        bench.add(
+            workload,
+            case,
+            seconds=statistics.median(times),
+            quartiles=[times[0], times[-1]],
+            ratio=statistics.median(times) / unit,
+            peak_gb=max(peak for _, peak in each),
+            rounds=rounds,
+        )
 
 
 def audit(bench: Bench) -> None:
     """A million rows."""
-    alone(bench, "audit of 10^6 rows x 20 columns x 50 relations", "moreso", AUDIT)
+    alone(bench, "audit of 10^6 rows x 20 columns x 50 relations", {"moreso": AUDIT})
+
+
+def fitted(model: str, *, informed: bool = False) -> str:
+    """Return the script of a fit by defaults; with knowledge, the plain model is fitted too."""
+    stated = "knowledge" if informed else "None"
+    return f'{START}moreso.Synthesizer("{model}", {stated}, random_state=0).fit(table)\n'
+
+
+def rivals() -> dict[str, str]:
+    """Return the scripts of rivals that are installed."""
+    return {name: script for name, (package, script) in RIVALS.items() if find_spec(package)}
 
 
 def fits(bench: Bench) -> None:
-    """All models on a table as people have it, and the two that are meant for long tables on a long one."""
-    for rows, text, models in ((40, "40", list(MODELS)), (100_000, "10^5", ["factor", "vae"])):
-        for model in models:
-            script = FIT.replace("ROWS", str(rows)).replace("MODEL", model)
-            alone(
-                bench,
-                f"fit of {text} rows x 30 columns with 10 relations, by defaults, and of the plain model",
-                model,
-                script,
-                rounds=1,
-            )
+    """Fits by defaults: of few rows with knowledge, and of long tables without."""
+    cases = {"500 steps of one VAE in a plain loop": UNIT}
+    for model in MODELS:
+        for informed in (False, True):
+            name = f"{model}, with 12 statements and without" if informed else f"{model}, plain"
+            cases[name] = SMALL + fitted(model, informed=informed)
+    cases["worth of 12 statements, vae"] = (
+        SMALL + f"{START}moreso.worth(moreso.Synthesizer(knowledge=knowledge), table, random_state=0)\n"
+    )
+    alone(bench, "fit of 40 rows x 11 columns", cases | {name: SMALL + text for name, text in rivals().items()}, 3)
+    for rows, text, columns in ((5000, "5000", 20), (100_000, "100,000", 30)):
+        head = LONG.replace("ROWS", str(rows)).replace("COLUMNS", str(columns))
+        cases = {"500 steps of one VAE in a plain loop": UNIT} | {
+            f"{model}, {'with 10 statements and without' if on else 'plain'}": head + fitted(model, informed=on)
+            for model in ("factor", "vae")
+            for on in (False, True)
+        }
+        if rows < 10_000:
+            cases |= {name: head + script for name, script in rivals().items()}
+        alone(bench, f"fit of {text} rows x {columns} columns", cases, 1)
 
 
 def start(bench: Bench) -> None:

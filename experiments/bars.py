@@ -51,7 +51,8 @@ def of_likelihood(part: pd.DataFrame) -> list[Bar]:
     Args:
         part: its gains.
     """
-    own, swapped, bars = part[part["arm"] == "default"], part[part["arm"] == "flipped"], []
+    found = tables.latest(part)
+    own, swapped, bars = found[found["arm"] == "default"], found[found["arm"] == "flipped"], []
     if len(own):
         undecided = own.groupby("set")["undecided"].mean() >= OPEN
         won = (ends(own)["low"] > 0)[undecided]
@@ -63,14 +64,14 @@ def of_likelihood(part: pd.DataFrame) -> list[Bar]:
         if len(lines):
             lost = ends(lines)["high"] < 0
             bars.append(Bar(name, "none", f"{lost.sum()} of {len(lost)}", len(lines), not lost.any()))
-    means, best = tables.ratios(part)
+    means, best = tables.ratios(tables.latest(part, tables.RATIO_ARMS))
     if len(means):
         share = float(means["default"].mean() / best.mean())
         bars.append(
             Bar("share of the best ratio's gain", "80%", f"{share:.0%}", int(means["seeds"].sum()), share >= 0.8)
         )
     for arm in ("l2", "dropout"):
-        wide = tables.paired(part, ["default", arm])
+        wide = tables.paired(tables.latest(part, ["default", arm]), ["default", arm])
         if len(wide):
             means = wide.groupby("set").mean()
             over = means["default"] - means[arm]

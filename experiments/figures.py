@@ -16,7 +16,7 @@ LIMIT = 1.0
 
 def gains() -> Figure:
     """Draw mean and 95% interval of the default's gain on each public set, a panel a model."""
-    found = tables.at(tables.gains(), sets.SETS)
+    found = tables.latest(tables.at(tables.gains(), sets.SETS))
     models = list(dict.fromkeys(found["model"]))
     figure = Figure(figsize=(1 + 2.6 * len(models), 4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(models), sharey=True))

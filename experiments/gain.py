@@ -50,6 +50,10 @@ DRAWS = [64, 1024]
 L2 = [0.001, 0.01]
 DROPOUT = [0.1, 0.3]
 
+EDITION = 2
+"""Of the training: 1 trained one model after the other (until November 2026), 2 trains populations (decision 16). Lines
+say theirs, and only lines of one edition are compared; those that do not say it are of the first."""
+
 Build = Callable[[int], nn.Module]
 
 
@@ -226,6 +230,7 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, members: i
         "statements": len(findings),
         "undecided": findings.count(Verdict.UNDECIDED),
         "version": version("moreso"),
+        "edition": EDITION,
     }
     if arm == "gaussian":
         return line | {"log_likelihood": round(float(gaussian(train, test).mean()), 5)}
@@ -272,7 +277,8 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, members: i
 def lacking(models: Sequence[str], seeds: int | None, stages: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the jobs that are left, question by question: the arguments of `complete`."""
     keys = ("set", "model", "seed", "arm", "rows", "folds")
-    finished = {tuple(line[key] for key in keys) for line in runs.read(RESULTS)}
+    lines = [line for line in runs.read(RESULTS) if line.get("edition", 1) == EDITION]
+    finished = {tuple(line[key] for key in keys) for line in lines}
     there = sets.there(dict.fromkeys(name for stage in stages for name in STAGES[stage].names))
     jobs: list[tuple[Any, ...]] = []
     for stage in (STAGES[each] for each in stages):

@@ -13,7 +13,8 @@ from moreso.guidance import AUTO_RATIO
 
 MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "undropped", "gaussian")
 OVER = ("l2", "dropout", "gaussian")
-KEYS = ["set", "model", "seed", "rows", "folds"]
+RATIO_ARMS = [f"ratio {ratio:g}" for ratio in RATIOS]
+KEYS = ["set", "model", "seed", "rows", "folds", "edition"]
 """What arms that are compared have in common; "folds" is the number of members of the ensemble."""
 
 
@@ -36,7 +37,19 @@ def gains() -> pd.DataFrame:
 
 
 def _lines() -> pd.DataFrame:
-    return pd.read_json(gain.RESULTS, lines=True).drop_duplicates([*KEYS, "arm"])
+    lines = pd.read_json(gain.RESULTS, lines=True)
+    editions = lines["edition"].fillna(1).astype(int) if "edition" in lines else 1
+    return lines.assign(edition=editions).drop_duplicates([*KEYS, "arm"])
+
+
+def latest(found: pd.DataFrame, shown: Sequence[str] = ("default",)) -> pd.DataFrame:
+    """Return, of every model, what the latest edition of the training that has all these arms measured."""
+    parts = []
+    for _, part in found.groupby("model", sort=False):
+        whole = [int(str(edition)) for edition, own in part.groupby("edition") if set(shown) <= set(own["arm"])]
+        if whole:
+            parts.append(part[part["edition"] == max(whole)])
+    return pd.concat(parts) if parts else found[:0]
 
 
 def interval(values: "pd.Series[float]") -> tuple[float, float, float]:
@@ -65,7 +78,7 @@ def table(
     models: Sequence[str] = NAMES,
 ) -> str:
     """Return gains at 40 rows, a set and model, as a Markdown table."""
-    found, plain = at(gains(), names, members), plains(members)
+    found, plain = latest(at(gains(), names, members)), plains(members)
     found = found[found["model"].isin(models)]
     head = ["model", "set", "seeds that gain", "statements", "undecided", "held in samples", *shown, "in rows"]
     rows = [head]
@@ -90,7 +103,7 @@ def at(found: pd.DataFrame, names: Iterable[str], members: int = ENSEMBLE) -> pd
 
 def summary(shown: Sequence[str] = MAIN) -> str:
     """Return, a model, on how many public sets the default gains and loses, and the mean gains of arms."""
-    found = at(gains(), sets.SETS)
+    found = latest(at(gains(), sets.SETS))
     head = ["model", "runs", "sets that gain", "sets that lose", *(f"mean gain, {arm}" for arm in shown), "fell back"]
     rows = [head]
     for model, part in found.groupby("model", sort=False):
@@ -111,6 +124,7 @@ def curve() -> str:
     """Return the default's gains by the number of training rows, with the number of seeds, and its worth in rows."""
     found = gains()
     found = found[(found["arm"] == "default") & (found["folds"] == ONE) & found["set"].isin(STAGES["curve"].names)]
+    found = found[found["edition"] == found["edition"].min()]
     plain, counts = plains(ONE), sorted(found["rows"].unique())
     rows = [["model", "set", *(f"{count} rows" for count in counts), f"gain at {ROWS} in rows"]]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
@@ -130,8 +144,9 @@ def plains(members: int) -> dict[tuple[str, str], tuple[float, float]]:
     """
     lines = _lines()
     lines = lines[(lines["arm"] == "plain") & (lines["folds"] == members)]
-    wide = lines.pivot_table(index=["model", "set", "seed"], columns="rows", values="log_likelihood")
-    means = wide.reindex(columns=[ROWS, 2 * ROWS]).dropna().groupby(["model", "set"]).mean()
+    wide = lines.pivot_table(index=["edition", "model", "set", "seed"], columns="rows", values="log_likelihood")
+    whole = wide.reindex(columns=[ROWS, 2 * ROWS]).dropna()
+    means = whole.groupby(["edition", "model", "set"]).mean().groupby(["model", "set"]).last()
     return {(str(model), str(name)): (few, many) for (model, name), few, many in means.itertuples()}
 
 
@@ -155,7 +170,7 @@ def hindsight() -> str:
     found = at(gains(), sets.SETS)
     names = [f"ratio {ratio:g}" for ratio in sorted([AUTO_RATIO, *RATIOS])]
     rows = [["model", "sets", "seeds", "default", *names, "best in hindsight", "share of it"]]
-    for model, part in found.groupby("model", sort=False):
+    for model, part in latest(found, RATIO_ARMS).groupby("model", sort=False):
         means, best = ratios(part)
         if len(means):
             share = f"{means['default'].mean() / best.mean():.0%}"
@@ -192,7 +207,7 @@ def peers() -> str:
     rows = [["model", "set", "seeds", *PEERS, *(f"over {arm}" for arm in OVER)]]
     for model, part in found.groupby("model", sort=False):
         shown = [arm for arm in PEERS if (part["arm"] == arm).any()]
-        wide = paired(part, shown)
+        wide = paired(latest(part, shown), shown)
         if "l2" not in shown or wide.empty:
             continue
         for arm in OVER:
@@ -207,7 +222,7 @@ def peers() -> str:
 
 def downstream() -> str:
     """Return errors of regressions trained on samples without and with knowledge, and on the 40 rows themselves."""
-    found = at(gains(), sets.SETS)
+    found = latest(at(gains(), sets.SETS))
     found = found[found["arm"] == "default"]
     rows = [["model", "set", "seeds", "predicted", "trained on the rows", "on samples", "with knowledge", "change"]]
     for (model, name), part in found.groupby(["model", "set"], sort=False):
@@ -224,6 +239,7 @@ def sensitivity() -> str:
     shown = ["default", "turned one", "flipped", "half"]
     shown += [*(f"margin {margin:g}" for margin in MARGINS), *(f"draws {draws}" for draws in DRAWS)]
     shown = [arm for arm in shown if (found["arm"] == arm).any()]
+    found = latest(found, shown)
     rows = [["set", "seeds", *shown]]
     for name, part in found.groupby("set", sort=False):
         wide = paired(part, shown)

@@ -527,7 +527,7 @@ class Spy:
     def measure(self, x: torch.Tensor, standard_error: torch.Tensor | None = None) -> Term:
         own = torch.full((1,), float(len(self.given))) if standard_error is None else standard_error
         self.given.append(math.nan if standard_error is None else standard_error.item())
-        return Term(penalty(x) / (1 + own.sum()), 0.25, own)
+        return Term(penalty(x) / (1 + own.sum()), torch.tensor(0.25), own)
 
 
 NEW = pytest.approx(math.nan, nan_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import ks_2samp
 
 from moreso import Knowledge, Regularizer
 from moreso.guidance import Guidance
@@ -122,7 +123,7 @@ COVARIANCE = {"GAN": 0.35, "VAEGAN": 0.35, "GPLVM": 0.35}
 
 def test_it_learns_a_known_density(build: Callable[[], Any]) -> None:
     model = build()
-    fit(model, known_density(800), schedule=Schedule(max_epochs=150, patience=40))
+    fit(model, known_density(800), schedule=Schedule(max_epochs=150, patience=40), random_state=1)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         sample = model.sample(4000)
@@ -142,7 +143,7 @@ def test_it_learns_a_curve(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model: Any = MODELS[name](3)
-    fit(model, curved(500), schedule=Schedule(max_epochs=200, patience=60))
+    fit(model, curved(500), schedule=Schedule(max_epochs=150, patience=40), random_state=1)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         x = model.sample(4000)
@@ -179,14 +180,16 @@ def test_random_numbers_are_those_of_the_global_generator(build: Callable[[], An
 
 
 def test_samples_in_training_and_in_reports_are_of_one_law(build: Callable[[], Any]) -> None:
+    """Dropout at rate 0 draws random numbers too, so they are the same in law alone."""
     model = build()
     fit(model, known_density(40), schedule=Schedule(max_epochs=5))
     drawn = []
     for mode in (True, False):
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            drawn.append(model.train(mode).sample(50).detach())
-    assert torch.equal(*drawn)
+            drawn.append(model.train(mode).sample(1000).detach())
+    for columns in zip(*(each.T for each in drawn), strict=True):
+        assert ks_2samp(*columns).pvalue > 1e-3
 
 
 def test_validation_needs_no_gradient_and_prefers_rows_of_the_law(build: Callable[[], Any]) -> None:

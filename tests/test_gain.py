@@ -357,10 +357,31 @@ def test_a_regression_trained_on_the_truth_has_a_small_error() -> None:
     assert gain.error(table[:300] * 7, table[300:] * 7, "y") == pytest.approx(good)
 
 
+def test_only_lines_of_one_edition_of_the_training_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest that has all arms of a table."""
+    first = [
+        line(arm, seed, score) for seed in (10, 11) for arm, score in (("plain", 0.0), ("default", 1.0), ("l2 1", 3.0))
+    ]
+    second = [
+        line(arm, seed, score) | {"edition": 2}
+        for seed in (10, 11)
+        for arm, score in (("plain", 5.0), ("default", 7.0))
+    ]
+    monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
+    gain.RESULTS.write_text("\n".join(map(json.dumps, first + second)), encoding="utf-8")
+    found = tables.gains()
+    assert tables.latest(found)["gain"].tolist() == [2.0, 2.0]
+    assert sorted(tables.latest(found, ["default", "l2"])["gain"]) == [1.0, 1.0, 3.0, 3.0, 3.0, 3.0]
+    assert tables.latest(found, ["flipped"]).empty
+
+
 def test_what_is_there_is_not_run_again_and_arms_share_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(name: str, model: str, seed: int, arm: str, rows: int, members: int) -> dict[str, Any] | None:
         called.append((name, model, seed, arm))
-        return None if seed == 11 else {**line(arm, seed, 0.0, rows=rows, members=members), "set": name, "model": model}
+        made = {**line(arm, seed, 0.0, rows=rows, members=members), "edition": gain.EDITION}
+        return None if seed == 11 else {**made, "set": name, "model": model}
 
     called: list[tuple[Any, ...]] = []
     monkeypatch.setattr(gain, "RESULTS", tmp_path / "gain.jsonl")
@@ -371,7 +392,8 @@ def test_what_is_there_is_not_run_again_and_arms_share_a_job(tmp_path: Path, mon
     }
     monkeypatch.setattr(gain, "STAGES", stages)
     monkeypatch.setattr(sets, "there", lambda names: sorted(set(names) - {"meats"}))
-    gain.RESULTS.write_text(json.dumps(line("default", 10, 0.0)) + "\n", encoding="utf-8")
+    there = line("default", 10, 0.0) | {"edition": gain.EDITION}, line("plain", 10, 0.0)
+    gain.RESULTS.write_text("".join(json.dumps(each) + "\n" for each in there), encoding="utf-8")
     for _ in range(2):
         jobs = gain.lacking(["factor", "vae"], 1, ["first", "second"])
         for job in jobs:

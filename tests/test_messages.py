@@ -242,7 +242,7 @@ with torch.random.fork_rng():
     OTHER = FactorAnalysis(3)
 
 # What Fabric makes on a GPU for precision "16-mixed".
-HALF: Any = SimpleNamespace(strategy=SimpleNamespace(precision=SimpleNamespace(precision="16-mixed")))
+HALF: Any = SimpleNamespace(strategy=SimpleNamespace(precision=SimpleNamespace(precision="16-mixed")), loggers=())
 
 # The loop.
 TRAINING: Calls = {

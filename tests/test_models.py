@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.distributions import Independent, Normal
+from scipy.integrate import quad
+from scipy.stats import kstest, t
+from torch.distributions import Normal
 
-from moreso.models import GAN, GPLVM, VAE, VAEGAN, FactorAnalysis, Mixture, join, members
-from moreso.models.latent import LatentModel, gaussian
-from moreso.training import Schedule, fit
+from moreso.models import GAN, GPLVM, MODELS, VAE, VAEGAN, FactorAnalysis, HasMemory, Mixture, join, members
+from moreso.models.densities import Gaussian, Student
+from moreso.models.latent import LatentModel
+from moreso.training import Schedule, fit, split
+from moreso.training.stack import Alone, Stack, refusal
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +72,7 @@ def test_the_process_predicts_as_the_joint_gaussian_does() -> None:
     rows, z = torch.randn(7, 2, dtype=torch.double), torch.randn(3, 1, dtype=torch.double)
     with torch.no_grad():
         model.loss(rows)
-        predicted = model.likelihood(z).base_dist
+        predicted = model.likelihood(z)
         everything = torch.cat([model.posterior(rows).mean, z])
         for j in range(2):
             distances = (everything - everything.T).square() / model.log_lengths.exp() ** 2
@@ -76,19 +81,69 @@ def test_the_process_predicts_as_the_joint_gaussian_does() -> None:
             weights = joint[7:, :7] @ joint[:7, :7].inverse()
             torch.testing.assert_close(predicted.mean[:, j], weights @ rows[:, j])
             variance = (joint[7:, 7:] - weights @ joint[:7, 7:]).diagonal()
-            torch.testing.assert_close(predicted.variance[:, j], variance)
+            torch.testing.assert_close(predicted.scale[:, j].square(), variance)
 
 
-def test_rows_are_remembered_once_in_training_only_and_while_there_is_room() -> None:
-    model = GPLVM(2, capacity=5)
+def test_rows_are_remembered_before_the_training_or_from_its_first_batch() -> None:
     rows = torch.randn(8, 2)
+    model = GPLVM(2, capacity=5)
     model.eval().loss(rows)
-    assert model.count == 0
+    assert len(model.rows) == 0
     model.train().loss(rows[:3])
-    model.loss(rows[:4])
-    assert model.count == 4
     model.loss(rows)
-    assert torch.equal(model.rows, rows[:5])
+    assert torch.equal(model.rows, rows[:3])
+    fit(model, rows, schedule=Schedule(max_epochs=1, batch_size=2))
+    train, _ = split(8, 0.25, 0)
+    assert torch.equal(model.rows, rows[train][:5])
+    again = GPLVM(2, capacity=5)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval().log_prob(rows).isnan(), torch.zeros(8, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("df", [2.5, 8.0, 1e4])
+def test_draws_of_student_noise_follow_its_distribution_and_carry_gradients(df: float) -> None:
+    location = torch.zeros(20_000, 1, dtype=torch.double)
+    scale = torch.full((1,), 0.5, dtype=torch.double, requires_grad=True)
+    freedom = torch.full((1,), df, dtype=torch.double, requires_grad=True)
+    torch.manual_seed(0)
+    draws = Student(location, scale, freedom).rsample()
+    assert kstest(draws.detach()[:, 0] / 0.5, t(df).cdf).pvalue > 0.01
+    x = torch.linspace(-3, 3, 7, dtype=torch.double)[:, None]
+    expected = torch.distributions.StudentT(freedom, 0.0, scale).log_prob(x)[:, 0]
+    torch.testing.assert_close(Student(torch.zeros_like(x), scale, freedom).log_prob(x), expected)
+    # The derivative of E log(1 + y^2) by the degrees of freedom, by draws and by quadrature.
+    (slope,) = torch.autograd.grad((draws / 0.5).square().log1p().mean(), freedom)
+    step = 1e-3 * df
+    ends = [quad(lambda y, f=f: np.log1p(y * y) * t.pdf(y, f), -np.inf, np.inf)[0] for f in (df - step, df + step)]
+    assert slope.item() == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_models_stack_and_each_member_learns_what_it_learns_alone(name: str) -> None:
+    """Losses and their gradients are compared member by member, where they hold no random numbers: in the mean."""
+    torch.manual_seed(0)
+    models = [MODELS[name](3) for _ in range(3)]
+    rows = torch.randn(3, 200, 3)
+    for model, own in zip(models, rows, strict=True):
+        if isinstance(model, HasMemory):
+            model.remember(own)
+    assert refusal(models, rows[0]) == ""
+    stack = Stack(models)
+    stack.move(stack.names)
+    assert stack.sample(7).shape == (3, 7, 3)
+    repeats = 40 if name != "gplvm" else 10
+    joint = torch.stack([stack.validation_loss(rows) for _ in range(repeats)])
+    apart = torch.stack(
+        [
+            torch.stack([Alone(model).validation_loss(own[None]) for model, own in zip(models, rows, strict=True)])
+            for _ in range(repeats)
+        ]
+    )
+    error = (joint.var(0) / repeats + apart.var(0) / repeats).sqrt() + 1e-5 * apart.mean(0).abs()
+    assert ((joint.mean(0) - apart.mean(0)).abs() < 4 * error).all()
+    stack.loss(rows).sum().backward()
+    slope = stack.moved[0].grad
+    assert slope is not None and slope.isfinite().all() and (slope.norm(dim=1) > 0).all()
 
 
 def test_early_stopping_watches_the_validation_loss_where_there_is_one() -> None:
@@ -96,14 +151,14 @@ def test_early_stopping_watches_the_validation_loss_where_there_is_one() -> None
         def validation_loss(self, x: torch.Tensor) -> torch.Tensor:
             return torch.tensor(7.0)
 
-    assert fit(Watched(3), torch.randn(20, 3), schedule=Schedule(max_epochs=3)).validation_loss == (7, 7, 7)
+    assert fit(Watched(3), torch.randn(20, 3), schedule=Schedule(max_epochs=3, interval=1)).validation_loss == (7, 7, 7)
 
 
 class Linear(LatentModel):
     """A latent model whose density is known: x = 2 z + noise in each of two columns."""
 
-    def likelihood(self, z: torch.Tensor) -> Independent:
-        return gaussian(2 * z, torch.full_like(z, 0.5))
+    def likelihood(self, z: torch.Tensor) -> Gaussian:
+        return Gaussian(2 * z, torch.full_like(z, 0.5))
 
 
 def test_a_wrong_posterior_does_not_spoil_the_likelihood() -> None:

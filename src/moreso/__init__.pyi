@@ -17,6 +17,7 @@ from .relations import KnowledgeError as KnowledgeError
 from .relations import Relation as Relation
 from .synthesizer import Settings as Settings
 from .synthesizer import Synthesizer as Synthesizer
+from .synthesizer import fit_all as fit_all
 
 __all__: list[str]
 __version__: str

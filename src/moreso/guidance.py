@@ -21,7 +21,8 @@ MIN_DRAWS = 4
 """The unbiased HSIC needs at least this many samples."""
 
 Penalty = Callable[[Tensor], Tensor]
-"""Maps samples that carry gradients to a scalar, which is 0 if there is nothing to push."""
+"""Maps samples that carry gradients to a scalar, which is 0 if there is nothing to push. A penalty for a population of
+models maps samples with a leading dimension, one sample per member, to a value per member."""
 
 Draw = Callable[[int], Tensor]
 """Maps n to n samples that carry gradients to the parameters, distributed as those of the model's own sampler."""
@@ -31,14 +32,14 @@ class Term(NamedTuple):
     """A penalty on samples, with intermediate results.
 
     Args:
-        value: the penalty, a scalar with gradient.
-        held: share of the statements whose gap was positive; NaN if the penalty has no statements.
+        value: the penalty with gradient: a scalar, or one number per member of a population.
+        held: share of the statements whose gap was positive, of the same shape; NaN if the penalty has no statements.
         standard_error: standard error of each gap, without gradient, for penalties on further samples of the same size;
             or None.
     """
 
     value: Tensor
-    held: float
+    held: Tensor
     standard_error: Tensor | None
 
 
@@ -49,6 +50,64 @@ class Measures(Protocol):
     def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
         """Return the penalty on samples, with its standard errors unless they are given."""
         ...
+
+
+@runtime_checkable
+class Stacks(Protocol):
+    """A penalty that can be computed for all members of a population at once, as `moreso.Regularizer` can."""
+
+    def stack(self, others: Sequence[object]) -> "Stacked | None":
+        """Return the penalty for the population of `self` and `others`, in this order, or None if they do not fit."""
+        ...
+
+
+@runtime_checkable
+class Stacked(Protocol):
+    """A penalty for a population of models."""
+
+    def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
+        """Return the penalty on samples of each member, with standard errors unless they are given."""
+        ...
+
+    def keep(self, members: Tensor) -> "Stacked":
+        """Return the penalty for some members; the standard errors of the others' statements are as before."""
+        ...
+
+
+def stack(penalties: Sequence[Penalty]) -> Stacked:
+    """Return one penalty for a population of models, from the penalty of each member.
+
+    Penalties that cannot be computed at once are computed one after the other.
+    """
+    first, *others = penalties
+    found = first.stack(others) if isinstance(first, Stacks) else None
+    return _OneByOne(tuple(penalties)) if found is None else found
+
+
+@dataclass(frozen=True)
+class _OneByOne:
+    """The penalties of the members of a population, computed one after the other."""
+
+    penalties: Sequence[Penalty]
+
+    def keep(self, members: Tensor) -> "_OneByOne":
+        return _OneByOne([self.penalties[member] for member in members.tolist()])
+
+    def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
+        shared = [None] * len(x) if standard_error is None else list(standard_error)
+        terms = [_measure(penalty, *each) for penalty, *each in zip(self.penalties, x, shared, strict=True)]
+        errors = [term.standard_error for term in terms if term.standard_error is not None]
+        fit = len(errors) == len(terms) and len({error.shape for error in errors}) == 1
+        value, held = (torch.stack(each) for each in list(zip(*terms, strict=True))[:2])
+        return Term(value, held, torch.stack(errors) if fit else None)
+
+
+def _measure(penalty: Penalty | Stacked, x: Tensor, standard_error: Tensor | None) -> Term:
+    """Return a penalty's term, whether or not it knows standard errors."""
+    if isinstance(penalty, Measures):
+        return penalty.measure(x, standard_error)
+    value = penalty(x)
+    return Term(value, torch.full_like(value.detach(), math.nan), None)
 
 
 @dataclass(frozen=True)
@@ -107,8 +166,25 @@ class Pushed(NamedTuple):
     weight: float
 
 
+class Added(NamedTuple):
+    """What was added at one step: scalars, or one number per member of a population.
+
+    Args:
+        penalty: the unweighted penalty on the samples that were drawn.
+        held: share of the statements whose gap was positive; NaN if the penalty has no statements.
+        weight: the weight of the penalty's gradient; 0 if there was nothing to push.
+    """
+
+    penalty: Tensor
+    held: Tensor
+    weight: Tensor
+
+
 class Push:
     """A penalty on the samples of a model, and how its gradient is added to that of a loss.
+
+    If samples and penalty are those of a population, so is the gradient: parameters have a leading dimension of members
+    too, and each member has its own weight.
 
     Draws use their own random numbers, so that weight 0 leaves training bit-identical. `refresh` consecutive pushes
     share their standard errors; this object keeps that state, not the penalty.
@@ -124,7 +200,7 @@ class Push:
     """
 
     def __init__(
-        self, draw: Draw, penalty: Penalty, guidance: Guidance | None = None, *, random_state: int = 0
+        self, draw: Draw, penalty: Penalty | Stacked, guidance: Guidance | None = None, *, random_state: int = 0
     ) -> None:
         self.draw, self.penalty, self.guidance = draw, penalty, guidance or Guidance()
         if problems := self.guidance.problems():
@@ -132,7 +208,7 @@ class Push:
         self.history: list[Pushed] = []
         self._seeds = torch.Generator().manual_seed(random_state)
         self._seed = 0
-        self._used: float | None = None
+        self._used: Tensor | None = None
         self._steps: dict[int, int] = {}
         self._shared: Tensor | None = None
         self._age = 0
@@ -153,7 +229,29 @@ class Push:
         scale: float = 1.0,
         again: bool = False,
     ) -> Pushed | None:
-        """Add the weighted gradient to the gradients of `parameters`, and return what was done.
+        """Add the weighted gradient to the gradients of one model's parameters, and record it in the history.
+
+        See `add`, which this calls, for arguments and errors.
+        """
+        added = self.add(parameters, buffers, step=step, scale=scale, again=again)
+        if added is None:
+            return None
+        record = Pushed(step, *(value.item() for value in added))
+        if again:
+            self.history.pop()
+        self.history.append(record)
+        return record
+
+    def add(
+        self,
+        parameters: Iterable[Tensor],
+        buffers: Iterable[Tensor] = (),
+        *,
+        step: int,
+        scale: float = 1.0,
+        again: bool = False,
+    ) -> Added | None:
+        """Add the weighted gradient to the gradients of `parameters`, and return what was added.
 
         Nothing happens if no parameter has a gradient, since the step does not concern them.
 
@@ -182,29 +280,30 @@ class Push:
                 buffer.copy_(before)
         pushed = [(parameter, grad) for parameter, grad in zip(moved, found, strict=True) if grad is not None]
         if self._used is None:
-            self._used = self._weigh(pushed, scale)
-        if self._used > 0:
+            self._used = self._weigh(pushed, scale, term.value)
+        if self._used.any():
             for parameter, grad in pushed:
-                own = self._used * scale * grad
+                own = _per_member(self._used * scale, grad) * grad
                 parameter.grad = own if parameter.grad is None else parameter.grad + own
-        record = Pushed(step, term.value.item(), term.held, self._used)
-        if again:
-            self.history.pop()
-        self.history.append(record)
-        return record
+        return Added(term.value.detach(), term.held, self._used)
+
+    def keep(self, members: Tensor) -> None:
+        """Go on with some members of a population, at these positions among the present ones."""
+        if isinstance(self.penalty, Stacked):
+            self.penalty = self.penalty.keep(members)
+        if self._shared is not None:
+            self._shared = self._shared[members]
 
     def _measure(self, step: int, *, again: bool) -> Term:
         x = self.draw(self.guidance.draws)
         if isinstance(self.penalty, nn.Module):
             self.penalty.to(x.device)
+        if not again and (self._age >= self.guidance.refresh or x.shape[-2] != self._rows):
+            self._shared = None
+        if self._shared is None:
+            self._age, self._rows = 0, x.shape[-2]
         try:
-            if not isinstance(self.penalty, Measures):
-                return Term(self.penalty(x), math.nan, None)
-            if not again and (self._age >= self.guidance.refresh or len(x) != self._rows):
-                self._shared = None
-            if self._shared is None:
-                self._age, self._rows = 0, len(x)
-            term = self.penalty.measure(x, self._shared)
+            term = _measure(self.penalty, x, self._shared)
         except ValueError as error:
             raise ValueError(f"step {step}: {error}") from error
         self._age += not again
@@ -213,9 +312,9 @@ class Push:
 
     def _gradient(self, value: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
         """Return the gradient; with several processes, its mean over all of them."""
-        if _ranks() == 1 and (self.guidance.weight == 0 or value.item() == 0) and value.requires_grad:
+        if _ranks() == 1 and (self.guidance.weight == 0 or not value.any()) and value.requires_grad:
             return [None] * len(parameters)
-        found = torch.autograd.grad(value, parameters, allow_unused=True) if value.requires_grad else [None]
+        found = torch.autograd.grad(value.sum(), parameters, allow_unused=True) if value.requires_grad else [None]
         if all(grad is None for grad in found):
             raise ValueError(
                 "the draws carry no gradient to the parameters that the optimizer moves. Draw with rsample() in place "
@@ -228,14 +327,14 @@ class Push:
         distributed.all_reduce(flat)
         return [part.view_as(p) for part, p in zip(flat.split([p.numel() for p in whole]), whole, strict=True)]
 
-    def _weigh(self, pushed: list[tuple[Tensor, Tensor]], scale: float) -> float:
-        """Return the weight; 0 if the loss's gradient is not finite, for then the scaler skips the step."""
+    def _weigh(self, pushed: list[tuple[Tensor, Tensor]], scale: float, value: Tensor) -> Tensor:
+        """Return the weight, per member; 0 if the loss's gradient is not finite, for then the scaler skips the step."""
         if isinstance(self.guidance.weight, int | float):
-            return float(self.guidance.weight)
+            return torch.full_like(value.detach(), float(self.guidance.weight))
         if all(parameter.grad is None for parameter, _ in pushed):
-            return 0.0
-        found = relative_weight(pushed, ratio=self.guidance.ratio) / scale
-        return found if math.isfinite(found) else 0.0
+            return torch.zeros_like(value.detach())
+        found = relative_weight(pushed, ratio=self.guidance.ratio, members=value.ndim == 1) / scale
+        return torch.where(found.isfinite(), found, 0.0)
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs for bit-identical results: the generator of seeds and the shared errors."""
@@ -250,16 +349,30 @@ class Push:
         self._shared = state["standard_error"] if len(state["standard_error"]) else None
 
 
-def relative_weight(pushed: Sequence[tuple[Tensor, Tensor]], *, ratio: float = AUTO_RATIO) -> float:
-    """Return the weight that makes the penalty's gradient `ratio` times as long as the loss's.
+def relative_weight(
+    pushed: Sequence[tuple[Tensor, Tensor]], *, ratio: float = AUTO_RATIO, members: bool = False
+) -> Tensor:
+    """Return the weight that makes the penalty's gradient `ratio` times as long as the loss's; 0 if it has none.
 
     Args:
         pushed: parameters that hold the loss's gradient, each with its gradient of the penalty.
         ratio: the ratio of the two lengths.
+        members: whether the parameters have a leading dimension of members; then there is one weight per member.
     """
-    own = torch.stack([parameter.grad.norm() for parameter, _ in pushed if parameter.grad is not None]).norm()
-    other = torch.stack([grad.norm() for _, grad in pushed]).norm()
-    return ratio * (own / other).item() if other > 0 else 0.0
+    own = _lengths([parameter.grad for parameter, _ in pushed if parameter.grad is not None], members=members)
+    other = _lengths([grad for _, grad in pushed], members=members)
+    return torch.where(other > 0, ratio * own / other, 0.0)
+
+
+def _lengths(gradients: Sequence[Tensor], *, members: bool) -> Tensor:
+    """Return the length of a gradient, per member if there are several."""
+    parts = [grad.flatten(1).norm(dim=1) if members else grad.norm() for grad in gradients]
+    return torch.stack(parts).norm(dim=0)
+
+
+def _per_member(weight: Tensor, grad: Tensor) -> Tensor:
+    """Return weights that multiply the gradients of members, or the one weight."""
+    return weight.view(-1, *[1] * (grad.ndim - 1)) if weight.ndim else weight
 
 
 @contextmanager

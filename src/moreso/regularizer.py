@@ -1,10 +1,12 @@
 """A loss term from relations and samples, for any model that can be sampled with gradients."""
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence import Features, Gaps, RelativeDependence
+from moreso.dependence import TOLERANCE, Features, Gaps, RelativeDependence
 from moreso.guidance import Term
 from moreso.relations import Knowledge
 
@@ -18,8 +20,9 @@ class Regularizer(nn.Module):
     R(x) = sum_s w_s max(0, margin - d_s(x)) / sum_s w_s, where d_s is the gap of relation s, by default in units of its
     standard error (taken as a constant, so that a gap is not satisfied by noise), and w_s its confidence. A statement
     whose gap exceeds the margin costs nothing. Add `weight * regularizer(model.sample(256))` to a loss; the samples
-    must carry gradients. The value depends on the samples alone. For n samples it takes time O((groups + pairs) n^2)
-    and memory O(groups n^2).
+    must carry gradients. The value depends on the samples alone. Samples with a leading dimension, one sample for each
+    of a population of models, give one value for each. For n samples it takes time O((groups + pairs) n^2) and memory
+    O(groups n^2).
 
     Args:
         knowledge: at least one relation.
@@ -31,6 +34,8 @@ class Regularizer(nn.Module):
         studentize: measure gap and margin in units of the gap's standard error, which makes relations comparable; False
             uses the plain difference, as in the paper.
         normalize: use the normalised HSIC.
+        tolerance: greatest error of the kernel, whose maximum is 1, for at least 100 samples of single columns. A
+            looser one is quicker.
 
     Raises:
         KnowledgeError: no relation, or a name outside `features`.
@@ -48,6 +53,7 @@ class Regularizer(nn.Module):
     """
 
     share: Tensor
+    counted: Tensor
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class Regularizer(nn.Module):
         margin: float = MARGIN,
         studentize: bool = True,
         normalize: bool = False,
+        tolerance: float = TOLERANCE,
     ) -> None:
         super().__init__()
         if not margin > 0:
@@ -65,11 +72,12 @@ class Regularizer(nn.Module):
         self.knowledge = knowledge
         self.margin = margin
         self.studentize = studentize
-        self.relative = RelativeDependence(knowledge, features, data=data, normalize=normalize)
+        self.relative = RelativeDependence(knowledge, features, data=data, normalize=normalize, tolerance=tolerance)
         confidence = torch.tensor([relation.confidence for relation in knowledge], dtype=torch.float64)
         self.register_buffer("share", confidence / confidence.sum(), persistent=False)
+        self.register_buffer("counted", torch.full_like(confidence, 1 / len(knowledge)), persistent=False)
 
-    def forward(self, x: Tensor) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor) -> Float[Tensor, "*members"]:
         """Return the unweighted term on samples `x`, at least 4 rows."""
         return self.measure(x).value
 
@@ -77,7 +85,7 @@ class Regularizer(nn.Module):
         """Return the term on samples `x`, the share of statements that hold there, and the standard errors.
 
         Args:
-            x: at least 4 samples.
+            x: at least 4 samples, for each member if there are several.
             standard_error: the standard error of each gap, from an earlier `Term`. Standard errors cost more than gaps
                 and change slowly while a model learns, so a loop may reuse them for a few batches of the same size.
         """
@@ -86,8 +94,57 @@ class Regularizer(nn.Module):
         if self.studentize:
             standard_error = (gaps.floored_error if standard_error is None else standard_error).to(gaps.gap)
             position = gaps.gap / standard_error
-        value = (self.share.to(position.dtype) * (self.margin - position).clamp(min=0)).sum()
-        return Term(value, float((gaps.gap.detach() > 0).double().mean()), standard_error)
+        value = (self.share.to(position.dtype) * (self.margin - position).clamp(min=0)).sum(-1)
+        with torch.no_grad():
+            held = ((gaps.gap > 0) * self.counted).sum(-1)
+        return Term(value, held, standard_error)
+
+    def stack(self, others: Sequence[object]) -> "Regularizer | None":
+        """Return the regularizer of a population, with the statements of each member, or None if they do not fit.
+
+        It takes samples with a leading dimension of members, in the order of `self` and `others`.
+
+        Args:
+            others: the penalties of the other members.
+        """
+        every = [self]
+        for other in others:
+            if not isinstance(other, Regularizer):
+                return None
+            every.append(other)
+        if len({(each.margin, each.studentize) for each in every}) > 1:
+            return None
+        relative = self.relative.stack([other.relative for other in every[1:]])
+        if relative is None:
+            return None
+        share = torch.zeros(len(every), len(relative.knowledge), dtype=torch.float64, device=self.share.device)
+        place = {relation: index for index, relation in enumerate(relative.knowledge)}
+        for own, member in zip(share, every, strict=True):
+            places = torch.tensor([place[relation] for relation in member.knowledge], device=share.device)
+            own.index_add_(0, places, member.share)
+        return self._of(relative, share)
+
+    def keep(self, members: Int[Tensor, " m"]) -> "Regularizer":
+        """Return the regularizer of some members of a population."""
+        return self._of(self.relative.keep(members), self.share[members])
+
+    def _of(self, relative: RelativeDependence, share: Float[Tensor, "members relations"]) -> "Regularizer":
+        """Return the same for a population in which each member gives each relation a share."""
+        stacked = Regularizer(
+            relative.knowledge,
+            relative.features,
+            margin=self.margin,
+            studentize=self.studentize,
+            normalize=relative.normalize,
+            tolerance=relative.tolerance,
+        )
+        return stacked._take(relative, share)
+
+    def _take(self, relative: RelativeDependence, share: Float[Tensor, "members relations"]) -> "Regularizer":
+        self.relative, self.share = relative, share
+        stated = (share > 0).double()
+        self.counted = stated / stated.sum(-1, keepdim=True)
+        return self
 
     def gaps(self, x: Tensor) -> Gaps:
         """Return the gaps on samples `x` with their standard errors, in the order of the relations."""
@@ -97,4 +154,4 @@ class Regularizer(nn.Module):
     def extra_repr(self) -> str:
         """Return the statements and settings, by which a checkpoint recognises the regularizer."""
         settings = f"margin={self.margin}, studentize={self.studentize}"
-        return f"{self.knowledge}\n{settings}, normalize={self.relative.normalize}"
+        return f"{self.knowledge}\n{settings}, normalize={self.relative.normalize}, tolerance={self.relative.tolerance}"

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from moreso._audit import Audit, audit
 from moreso.evaluation import Report, report
 from moreso.relations import Knowledge
-from moreso.synthesizer import Synthesizer
+from moreso.synthesizer import Synthesizer, fit_all
 from moreso.tabular import write_table
 
 _NAMES = {
@@ -100,14 +100,14 @@ def run(
     )
     first = audit(trained[0], knowledge)
     tell(first)
-    fits: list[Synthesizer] = []
-    for split, train in enumerate(trained):
-        seed = random_state + split
-        synthesizer = Synthesizer(model, knowledge, max_epochs=max_epochs, progress=progress, random_state=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the report says the same
-            fits.append(synthesizer.fit(train))
-        tell(f"split {split + 1} of {splits}: trained on {rows} rows without and with knowledge")
+    made = [
+        Synthesizer(model, knowledge, max_epochs=max_epochs, progress=progress, random_state=random_state + split)
+        for split in range(splits)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report says the same
+        fits = fit_all(made, trained)
+    tell(f"trained on {rows} rows without and with knowledge, in {splits} splits")
     fits[0].save(paths["model"])
     found = report(fits, held_out)
     found.write(paths["report"])

@@ -151,7 +151,8 @@ def report(model: Path, data: Path, output: Path, training: Path | None, splits:
     with misuse():
         weighed = None
         if rows is not None:
-            weighed = moreso.worth(loaded, rows, splits=splits, budget=budget, random_state=seed)
+            shown = loaded.set_params(progress=True)
+            weighed = moreso.worth(shown, rows, splits=splits, budget=budget, random_state=seed)
         found = moreso.report(loaded, table, worth=weighed)
         found.write(output)
     console = plain_console()
@@ -180,7 +181,8 @@ def worth(data: Path, knowledge: Path, model: str, splits: int, budget: int, as_
     problems.end()
     assert table is not None
     with misuse():
-        found = moreso.worth(moreso.Synthesizer(model, known), table, splits=splits, budget=budget, random_state=seed)
+        synthesizer = moreso.Synthesizer(model, known, progress=True)
+        found = moreso.worth(synthesizer, table, splits=splits, budget=budget, random_state=seed)
     if as_json:
         click.echo(found.to_json())
         return

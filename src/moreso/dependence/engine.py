@@ -30,6 +30,10 @@ WIDEST = 40.0
 EXACT_ROWS = 50_000
 """The exact path refuses more rows than this, since it would take hours."""
 
+PIECE, PER_SAMPLE = 2**20, 64
+"""The most numbers in the features or Gram matrices of the members that are computed at once, and about how many
+features one number of a sample has."""
+
 ROWS = 1024
 """Standard errors are summed over chunks of this many rows."""
 
@@ -46,7 +50,8 @@ class Dependence:
     time, by tiles.
 
     Args:
-        scalars: samples of the scalar groups, one column per group, in units of the bandwidth; at least 4 rows.
+        scalars: samples of the scalar groups, one column per group, in units of the bandwidth; at least 4 rows. A
+            leading dimension holds one sample per member of a population; then all results have it too.
         wide: samples of the other groups, in units of the bandwidth.
         pairs: pairs of positions of groups; the scalar groups count first.
         normalize: divide HSIC(x, y) by sqrt(HSIC(x, x) HSIC(y, y)): comparable between groups of different width.
@@ -65,14 +70,14 @@ class Dependence:
 
     def __init__(
         self,
-        scalars: Float[Tensor, "m scalars"],
-        wide: Sequence[Float[Tensor, "m _"]],
+        scalars: Float[Tensor, "*members m scalars"],
+        wide: Sequence[Float[Tensor, "*members m _"]],
         pairs: Sequence[tuple[int, int]],
         *,
         normalize: bool = False,
         tolerance: float = TOLERANCE,
     ) -> None:
-        self.count, self.normalize = len(scalars), normalize
+        self.count, self.normalize = scalars.shape[-2], normalize
         if self.count < MIN_ROWS:
             raise ValueError(
                 f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {self.count}. Draw more samples per step."
@@ -80,47 +85,56 @@ class Dependence:
         if not pairs:
             raise ValueError("'pairs' is empty, so there is nothing to compute. Give at least one pair of groups.")
         scalars, ends, too_wide = _squeeze(scalars, tolerance)
-        plan = _plan(tuple(pairs), normalize, scalars.shape[1], too_wide, scalars.device)
+        plan = _plan(tuple(pairs), normalize, scalars.shape[-1], too_wide, scalars.device)
         self._left, self._right = plan.own
-        self.parts: list[LowRank | Exact] = []
+        self.parts: list[list[LowRank] | list[Exact]] = []
         values = []
         if plan.low is not None:
             z = scalars
             if plan.columns is not None:
-                z, ends = scalars[:, plan.columns], ends[:, plan.columns]
-            low = LowRank(z, ends, plan.low, tolerance=tolerance)
-            self.parts.append(low)
-            values.append(low.value(z))
+                z, ends = scalars.index_select(-1, plan.columns), ends.index_select(-1, plan.columns)
+            pieces = [
+                (LowRank(own, own_ends.movedim(-2, 0), plan.low, tolerance=tolerance), own)
+                for own, own_ends in _pieces(z, ends.movedim(0, -2), numbers=PER_SAMPLE * z.shape[-2:].numel())
+            ]
+            self.parts.append([low for low, _ in pieces])
+            values.append(_join([low.value(own) for low, own in pieces]))
         if plan.exact is not None:
             if self.count > EXACT_ROWS:
                 raise TooManyRowsError(
                     "wide groups and very heavy tails need time that grows with the square of the rows, and there are "
                     f"{self.count}. Pass at most {EXACT_ROWS} rows."
                 )
-            groups = [scalars[:, [g]] if g < scalars.shape[1] else wide[g - scalars.shape[1]] for g in plan.groups]
-            exact = Exact(groups, plan.exact)
-            self.parts.append(exact)
-            values.append(exact.value(*groups))
+            count = scalars.shape[-1]
+            chosen = [g for g in plan.groups if g < count]
+            own = scalars if len(chosen) == count else scalars[..., chosen]
+            others = [wide[g - count] for g in plan.groups if g >= count]
+            exact = [
+                (Exact(first, rest, plan.exact), first, rest)
+                for first, *rest in _pieces(own, *others, numbers=len(plan.groups) * self.count**2)
+            ]
+            self.parts.append([piece for piece, *_ in exact])
+            values.append(_join([piece.value(first, rest) for piece, first, rest in exact]))
         self._order = plan.order
         self._pairs = len(pairs)
-        self.raw = self._gather(values)
-        self.value = self.raw[: self._pairs] / self._roots(self.raw) if normalize else self.raw
+        self.raw = self._gather(values, -1)
+        self.value = self.raw[..., : self._pairs] / self._roots(self.raw) if normalize else self.raw
 
     def unnormalized(self) -> "Dependence":
         """Return the plain values of the same pairs, which a normalised dependence has already computed."""
         view = copy.copy(self)
-        view.normalize, view.value = False, self.raw[: self._pairs]
+        view.normalize, view.value = False, self.raw[..., : self._pairs]
         return view
 
-    def _gather(self, values: Sequence[Tensor]) -> Tensor:
-        return values[0] if len(values) == 1 else torch.cat(list(values))[self._order]
+    def _gather(self, values: Sequence[Tensor], dim: int) -> Tensor:
+        return values[0] if len(values) == 1 else torch.cat(list(values), dim).index_select(dim, self._order)
 
     def _roots(self, raw: Tensor) -> Tensor:
         # A group that has collapsed to a point depends on nothing; the floor keeps 0/0 at 0.
         scale = raw.clamp(min=torch.finfo(raw.dtype).eps)
-        return (scale[self._left] * scale[self._right]).sqrt()
+        return (scale.index_select(-1, self._left) * scale.index_select(-1, self._right)).sqrt()
 
-    def influence(self) -> Iterator[Float[Tensor, "pairs chunk"]]:
+    def influence(self) -> Iterator[Float[Tensor, "*members pairs chunk"]]:
         """Yield, in chunks of rows, the contribution of each row to each value, with mean zero.
 
         sqrt(mean(influence^2) / m) is the standard error of a value. The standard error of a linear combination of
@@ -135,12 +149,13 @@ class Dependence:
         with torch.no_grad():
             for start in range(0, m, ROWS):
                 rows = slice(start, min(start + ROWS, m))
-                spread = self._gather([part.rows(rows) for part in self.parts]) * scale
+                spread = self._gather([_join([piece.rows(rows) for piece in part]) for part in self.parts], -2) * scale
                 if self.normalize:
                     # The delta method: how a row moves the ratio through its numerator and both its denominators.
-                    drift = spread / self.raw.clamp(min=torch.finfo(self.raw.dtype).eps)[:, None]
-                    pull = self.value[:, None] / 2 * (drift[self._left] + drift[self._right])
-                    spread = spread[: self._pairs] / self._roots(self.raw)[:, None] - pull
+                    drift = spread / self.raw.clamp(min=torch.finfo(self.raw.dtype).eps)[..., None]
+                    both = drift.index_select(-2, self._left) + drift.index_select(-2, self._right)
+                    spread = spread[..., : self._pairs, :] / self._roots(self.raw)[..., None]
+                    spread -= self.value[..., None] / 2 * both
                 yield spread
 
     def standard_error(
@@ -148,7 +163,7 @@ class Dependence:
         plus: Int[Tensor, " gaps"],
         minus: Int[Tensor, " gaps"],
         blocks: Int[Tensor, " m"] | None = None,
-    ) -> Float[Tensor, " gaps"]:
+    ) -> Float[Tensor, "*members gaps"]:
         """Return the standard errors of value[plus] - value[minus], without gradient.
 
         Args:
@@ -156,18 +171,41 @@ class Dependence:
             minus: positions of pairs.
             blocks: the block of each row, counted from 0; rows of one block may depend on each other.
         """
+        shape = *self.value.shape[:-1], len(plus)
+        differences = (each.index_select(-2, plus) - each.index_select(-2, minus) for each in self.influence())
         if blocks is None:
-            total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
-            for spread in self.influence():
-                total += (spread[plus] - spread[minus]).square().sum(1, dtype=torch.float64)
+            total = torch.zeros(shape, dtype=torch.float64, device=self.value.device)
+            for difference in differences:
+                total += difference.square().sum(-1, dtype=torch.float64)
         else:
-            sums = torch.zeros(len(plus), int(blocks.max()) + 1, dtype=torch.float64, device=self.value.device)
+            sums = torch.zeros(*shape, int(blocks.max()) + 1, dtype=torch.float64, device=self.value.device)
             start = 0
-            for spread in self.influence():
-                sums.index_add_(1, blocks[start : start + spread.shape[1]], (spread[plus] - spread[minus]).double())
-                start += spread.shape[1]
-            total = sums.square().sum(1)
+            for difference in differences:
+                sums.index_add_(-1, blocks[start : start + difference.shape[-1]], difference.double())
+                start += difference.shape[-1]
+            total = sums.square().sum(-1)
         return (total.sqrt() / self.count).to(self.value.dtype)
+
+
+def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield what belongs to some members at a time, so that their features stay in the processor's cache.
+
+    A basis is made for the widest sample of a piece, so a member with heavy tails does not slow down all others.
+
+    Args:
+        samples: of all members, or of one without a leading dimension.
+        others: more tensors, with members in the third dimension from the end.
+        numbers: what one member takes.
+    """
+    if samples.ndim == 2:
+        yield samples, *others
+        return
+    size = max(1, PIECE // numbers)
+    yield from zip(*(each.split(size, -3) for each in (samples, *others)), strict=True)
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,26 +269,26 @@ def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, Tensor, frozens
 
     The rank r is about 1.7 times the width, and Gram matrices are cheaper if m < 2 r^2.
     """
-    m, groups = scalars.shape
+    m, groups = scalars.shape[-2:]
     if tolerance == 0 or m < LOW_RANK_ROWS or groups == 0:
-        return scalars, scalars[:0], frozenset(range(groups))
+        return scalars, scalars[..., :0, :], frozenset(range(groups))
     with torch.no_grad():
-        ends = torch.stack(torch.aminmax(scalars, dim=0))
-        widths = ends[1] - ends[0]
+        ends = torch.stack(torch.aminmax(scalars, dim=-2))
+        widths = (ends[1] - ends[0]).reshape(-1, groups).amax(0)
         if float(widths.max()) <= WIDEST:
             return scalars, ends, frozenset()
         reach = math.sqrt(2 * math.log(4 / tolerance))
-        shift = torch.zeros_like(scalars)
-        for g in (widths > WIDEST).nonzero().flatten().tolist():
-            values, order = scalars[:, g].sort()
-            steps = values.diff().clamp(max=reach).double()
-            squeezed = torch.cat([values[:1].double(), values[0] + steps.cumsum(0)])
-            shift[order, g] = (squeezed - values).to(shift.dtype)
-        ends = torch.stack(torch.aminmax(scalars + shift, dim=0))
+        wide = (widths > WIDEST).nonzero().flatten()
+        values, order = scalars.index_select(-1, wide).double().sort(-2)
+        steps = values.diff(dim=-2).clamp(max=reach)
+        squeezed = torch.cat([values[..., :1, :], values[..., :1, :] + steps.cumsum(-2)], dim=-2)
+        moved = torch.zeros_like(values).scatter(-2, order, squeezed - values)
+        shift = torch.zeros_like(scalars).index_copy(-1, wide, moved.to(scalars.dtype))
+        ends = torch.stack(torch.aminmax(scalars + shift, dim=-2))
         limit = max(WIDEST, math.sqrt(m / 2) / 1.7)
-        too_wide = frozenset((ends[1] - ends[0] > limit).nonzero().flatten().tolist())
-        shift[:, list(too_wide)] = 0
-    return scalars + shift, ends, too_wide
+        too_wide = (ends[1] - ends[0]).reshape(-1, groups).amax(0) > limit
+        shift[..., too_wide] = 0
+    return scalars + shift, ends, frozenset(too_wide.nonzero().flatten().tolist())
 
 
 def hsic(

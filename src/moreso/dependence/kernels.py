@@ -57,7 +57,7 @@ def median_bandwidth(x: Float[Tensor, "n d"], *, max_rows: int = 1000) -> Float[
     return median
 
 
-def spread_bandwidth(x: Float[Tensor, "n *groups d"]) -> Float[Tensor, "*groups"]:
+def spread_bandwidth(x: Float[Tensor, "*groups n d"]) -> Float[Tensor, "*groups"]:
     """Return the median distance of Gaussian rows with the spread of `x`, as a smooth function of `x`.
 
     It is sqrt(2 q / d * sum_j var(x_j)), where q is the median of chi-squared with d degrees of freedom: .954 standard
@@ -68,7 +68,7 @@ def spread_bandwidth(x: Float[Tensor, "n *groups d"]) -> Float[Tensor, "*groups"
     """
     d = x.shape[-1]
     factor = 4 * _half_median(d) / d
-    return (factor * x.var(0).sum(-1)).sqrt()
+    return (factor * x.var(-2).sum(-1)).sqrt()
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ PAIR_CHUNK = 2**19
 
 
 class LowRank:
-    """The HSIC of pairs of scalar groups on one sample.
+    """The HSIC of pairs of scalar groups on one sample, or on one sample per member of a population.
 
     Args:
         z: samples in units of the bandwidth, one column per group.
@@ -34,7 +34,12 @@ class LowRank:
     """
 
     def __init__(
-        self, z: Float[Tensor, "m groups"], ends: Float[Tensor, "2 groups"], pairs: Pairs, *, tolerance: float
+        self,
+        z: Float[Tensor, "*members m groups"],
+        ends: Float[Tensor, "2 *members groups"],
+        pairs: Pairs,
+        *,
+        tolerance: float,
     ) -> None:
         self.z = z.detach()
         width = float((ends[1] - ends[0]).max())
@@ -43,23 +48,24 @@ class LowRank:
         self.middle = ends.mean(0)
         self.moments, self.kept = self._measure()
 
-    def value(self, z: Float[Tensor, "m groups"]) -> Float[Tensor, " pairs"]:
+    def value(self, z: Float[Tensor, "*members m groups"]) -> Float[Tensor, "*members pairs"]:
         """Return the HSIC of each pair, with gradient to the samples that this object was built from."""
         return _LowRankHSIC.apply(z, self)
 
     def chunks(self) -> Iterator[slice]:
         """Yield slices of rows whose features fit in the cache."""
-        size = max(256, CHUNK // (self.basis.rank * self.pairs.groups))
-        for start in range(0, len(self.z), size):
+        count = self.z.shape[-2]
+        size = max(256, CHUNK * count // (self.basis.rank * self.z.numel()))
+        for start in range(0, count, size):
             yield slice(start, start + size)
 
-    def raw(self, rows: slice) -> Float[Tensor, "groups n2 chunk"]:
+    def raw(self, rows: slice) -> Float[Tensor, "*members groups n2 chunk"]:
         """Return cosines and sines."""
         count = len(self.basis.frequencies)
-        angles = (self.z[rows] - self.middle).T[:, None, :] * self.basis.frequencies
-        raw = angles.new_empty(angles.shape[0], 2 * count, angles.shape[2])
-        torch.cos(angles, out=raw[:, :count])
-        torch.sin(angles, out=raw[:, count:])
+        angles = (self.z[..., rows, :] - self.middle[..., None, :]).mT[..., None, :] * self.basis.frequencies
+        raw = angles.new_empty(*angles.shape[:-2], 2 * count, angles.shape[-1])
+        torch.cos(angles, out=raw[..., :count, :])
+        torch.sin(angles, out=raw[..., count:, :])
         return raw
 
     def _measure(self) -> tuple[Moments, tuple[Tensor, Tensor] | None]:
@@ -75,50 +81,57 @@ class LowRank:
         assert total is not None
         return total, kept
 
-    def centred(self, rows: slice) -> tuple[Float[Tensor, "groups n2 chunk"], Float[Tensor, "groups rank chunk"]]:
+    def centred(
+        self, rows: slice
+    ) -> tuple[Float[Tensor, "*members groups n2 chunk"], Float[Tensor, "*members groups rank chunk"]]:
         """Return cosines and sines, and centred features."""
         if self.kept is not None:
             raw, features = self.kept
-            return raw[:, :, rows], features[:, :, rows]
+            return raw[..., rows], features[..., rows]
         raw = self.raw(rows)
         features = self.basis.projection @ raw
-        features -= self.moments.mean.to(features.dtype)[:, :, None]
+        features -= self.moments.mean.to(features.dtype)[..., None]
         return raw, features
 
-    def rows(self, rows: slice) -> Float[Tensor, "pairs chunk"]:
+    def rows(self, rows: slice) -> Float[Tensor, "*members pairs chunk"]:
         """Return q_i = sum_j K~_ij L~_ij of U-centred Gram matrices for some rows, less its mean over all rows.
 
         q_i = A_i' C B_i - 2/(m-2) (B_i' C' mu_g + A_i' C mu_h) - m (m-1)/(m-2)^2 d_i e_i + (t e_i + u d_i)/(m-2)^2
         up to a constant, with d = |A_i|^2 and e = |B_i|^2, and t and u their totals.
         """
-        found, left, right = self.moments, self.pairs.left, self.pairs.right
+        found = self.moments
         m = found.rows
         mean, cross, beta = (part.to(self.z.dtype) for part in (found.mean, found.blocks, found.beta))
         features = self.centred(rows)[1]
-        d = beta[:, None] - 2 * torch.einsum("gr,grc->gc", mean, features)
+        d = beta[..., None] - 2 * (mean[..., None] * features).sum(-2)
         to_left = found.sides.to_left.to(self.z.dtype)
-        q = torch.empty(len(left), features.shape[2], dtype=self.z.dtype, device=self.z.device)
-        size = max(1, PAIR_CHUNK // (self.basis.rank * features.shape[2]))
-        for start in range(0, len(left), size):
+        size = max(1, PAIR_CHUNK * found.pairs.groups // features.numel())
+        parts = []
+        sides = zip(self.pairs.left.split(size), self.pairs.right.split(size), strict=True)
+        for start, (g, h) in zip(range(0, len(self.pairs.left), size), sides, strict=True):
             part = slice(start, start + size)
-            g, h = left[part], right[part]
-            far = features[h]
-            near = cross[part].transpose(1, 2) @ features[g]
-            near -= 2 / (m - 2) * to_left[part, :, None]
-            far -= 2 / (m - 2) * mean[h, :, None]
+            far = features.index_select(-3, h)
+            near = cross[..., part, :, :].mT @ features.index_select(-3, g)
+            near -= 2 / (m - 2) * to_left[..., part, :, None]
+            far -= 2 / (m - 2) * mean.index_select(-2, h)[..., None]
             # The product of both shifts is constant for each pair; subtracting the mean removes it.
-            q[part] = (near * far).sum(1)
-            q[part] -= d[g] * d[h] * (m * (m - 1) / (m - 2) ** 2)
-            q[part] += (d[g] * beta[h, None] + d[h] * beta[g, None]) * (m / (m - 2) ** 2)
-        return q - self.mean_of_rows[:, None].to(q.dtype)
+            q = (near * far).sum(-2)
+            own, other = d.index_select(-2, g), d.index_select(-2, h)
+            q -= own * other * (m * (m - 1) / (m - 2) ** 2)
+            own *= beta.index_select(-1, h)[..., None]
+            other *= beta.index_select(-1, g)[..., None]
+            q += (own + other) * (m / (m - 2) ** 2)
+            parts.append(q)
+        q = parts[0] if len(parts) == 1 else torch.cat(parts, -2)
+        return q - self.mean_of_rows[..., None].to(q.dtype)
 
     @cached_property
-    def mean_of_rows(self) -> Float[Tensor, " pairs"]:
+    def mean_of_rows(self) -> Float[Tensor, "*members pairs"]:
         """Mean over rows of the terms of q that `rows` computes."""
         found = self.moments
         m = found.rows
         sides = found.sides
-        mean = found.blocks.square().sum((1, 2)) / m + (2 / (m - 2)) ** 2 * (sides.to_left * sides.mean[1]).sum(1)
+        mean = found.blocks.square().sum((-2, -1)) / m + (2 / (m - 2)) ** 2 * (sides.to_left * sides.mean[1]).sum(-1)
         product = sides.beta[0] * sides.beta[1]
         mean -= m * (m - 1) / (m - 2) ** 2 * (product + 4 / m * sides.quadratic)
         return mean + 2 * m / (m - 2) ** 2 * product
@@ -138,21 +151,21 @@ class _LowRankHSIC(torch.autograd.Function):
         owner: LowRank = ctx.owner
         pairs, basis, m = owner.pairs, owner.basis, owner.moments.rows
         by_mean, by_cross = (part.to(gradient.dtype) for part in owner.moments.gradient(gradient))
-        shift = (by_mean / m)[:, :, None]
+        shift = (by_mean / m)[..., None]
         result = torch.empty_like(owner.z)
         count = len(basis.frequencies)
         for rows in owner.chunks():
             raw, features = owner.centred(rows)
             if pairs.dense:
-                back = (by_cross.flatten(2).flatten(0, 1) @ features.flatten(0, 1)).view_as(features)
+                back = (by_cross.flatten(-2).flatten(-3, -2) @ features.flatten(-3, -2)).view_as(features)
             else:
-                left, right = features[pairs.left], features[pairs.right]
-                back = pairs.scatter(by_cross @ right, by_cross.transpose(1, 2) @ left)
+                left, right = (features.index_select(-3, side) for side in (pairs.left, pairs.right))
+                back = pairs.scatter(by_cross @ right, by_cross.mT @ left, -3)
             back += shift
             back = basis.derivative @ back
-            turned = raw[:, :count] * back[:, count:]
-            turned -= raw[:, count:] * back[:, :count]
-            result[rows] = turned.sum(1).T
+            turned = raw[..., :count, :] * back[..., count:, :]
+            turned -= raw[..., count:, :] * back[..., :count, :]
+            result[..., rows, :] = turned.sum(-2).mT
         return result, None
 
 

@@ -6,7 +6,8 @@ constant,
 
     HSIC = [ |C|_F^2 - m^2 beta_g beta_h / (m - 1) - 4 m / (m - 2) mu_g' C mu_h ] / (m (m - 3))
 
-so (m, mu, C) are sufficient, and the moments of two chunks of rows merge into those of both (`Moments`).
+so (m, mu, C) are sufficient, and the moments of two chunks of rows merge into those of both (`Moments`). All quantities
+may have leading dimensions: one sample per member of a population.
 """
 
 from dataclasses import dataclass
@@ -44,16 +45,23 @@ class Pairs:
         """Whether one product of all groups is cheaper than a product per pair."""
         return len(self.left) * DENSE > self.groups**2
 
-    def scatter(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return, per group, the sum over pairs of what a pair contributes to its left and to its right group."""
-        total = torch.zeros(self.groups, *left.shape[1:], dtype=left.dtype, device=left.device)
-        return total.index_add_(0, self.left, left).index_add_(0, self.right, right)
+    def scatter(self, left: Tensor, right: Tensor, dim: int) -> Tensor:
+        """Return, per group, the sum over pairs of what a pair contributes to its left and to its right group.
 
-    def matrix(self, values: Float[Tensor, " pairs"]) -> Float[Tensor, "groups groups"]:
+        Args:
+            left: contributions to left groups.
+            right: contributions to right groups.
+            dim: the dimension of pairs, counted from the end.
+        """
+        total = left.new_zeros(*left.shape[:dim], self.groups, *left.shape[dim:][1:])
+        return total.index_add_(dim, self.left, left).index_add_(dim, self.right, right)
+
+    def matrix(self, values: Float[Tensor, "*members pairs"]) -> Float[Tensor, "*members groups groups"]:
         """Return the symmetric matrix of the pairs' values; the values of a group with itself count twice."""
-        total = torch.zeros(self.groups, self.groups, dtype=values.dtype, device=values.device)
-        total.index_put_((self.left, self.right), values, accumulate=True)
-        return total + total.T
+        total = values.new_zeros(*values.shape[:-1], self.groups**2)
+        total.index_add_(-1, self.left * self.groups + self.right, values)
+        total = total.unflatten(-1, (self.groups, self.groups))
+        return total + total.mT
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,8 @@ class Moments:
     """
 
     rows: int
-    mean: Float[Tensor, "groups rank"]
-    cross: Float[Tensor, "pairs rank rank"] | Float[Tensor, "groups rank groups rank"]
+    mean: Float[Tensor, "*members groups rank"]
+    cross: Float[Tensor, "*members pairs rank rank"] | Float[Tensor, "*members groups rank groups rank"]
     pairs: Pairs
     basis: CosineBasis
 
@@ -83,14 +91,14 @@ class Moments:
             pairs: the pairs.
             basis: the basis of the features.
         """
-        groups, rank, m = features.shape
-        mean = features.mean(2)
-        features -= mean[:, :, None]
+        mean = features.mean(-1)
+        features -= mean[..., None]
         if pairs.dense:
-            cross = symmetric_product(features.view(groups * rank, m)).view(groups, rank, groups, rank)
+            shape = features.shape[-3:-1]
+            cross = symmetric_product(features.flatten(-3, -2)).unflatten(-1, shape).unflatten(-3, shape)
         else:
-            cross = features[pairs.left] @ features[pairs.right].transpose(1, 2)
-        return Moments(m, mean, cross, pairs, basis)
+            cross = features.index_select(-3, pairs.left) @ features.index_select(-3, pairs.right).mT
+        return Moments(features.shape[-1], mean, cross, pairs, basis)
 
     def __add__(self, other: "Moments") -> "Moments":
         """Merge in double precision (Chan, Golub & LeVeque, 1979)."""
@@ -99,9 +107,10 @@ class Moments:
         rows = self.rows + other.rows
         shift = other.mean.double() - self.mean.double()
         if self.pairs.dense:
-            outer = shift[:, :, None, None] * shift
+            outer = shift[..., None, None] * shift[..., None, None, :, :]
         else:
-            outer = shift[self.pairs.left, :, None] * shift[self.pairs.right, None, :]
+            left, right = (shift.index_select(-2, side) for side in (self.pairs.left, self.pairs.right))
+            outer = left[..., :, None] * right[..., None, :]
         return Moments(
             rows,
             self.mean.double() + shift * (other.rows / rows),
@@ -111,46 +120,53 @@ class Moments:
         )
 
     @cached_property
-    def beta(self) -> Float[Tensor, " groups"]:
+    def beta(self) -> Float[Tensor, "*members groups"]:
         """Mean of |A_i|^2, per group."""
-        return self.basis.square - self.mean.square().sum(1)
+        return self.basis.square - self.mean.square().sum(-1)
 
     @cached_property
-    def blocks(self) -> Float[Tensor, "pairs rank rank"]:
+    def blocks(self) -> Float[Tensor, "*members pairs rank rank"]:
         """C of each pair."""
-        return self.cross[self.pairs.left, :, self.pairs.right, :] if self.pairs.dense else self.cross
+        if not self.pairs.dense:
+            return self.cross
+        groups = self.pairs.groups
+        flat = self.cross.transpose(-3, -2).flatten(-4, -3)
+        return flat.index_select(-3, self.pairs.left * groups + self.pairs.right)
 
     @cached_property
-    def pulled(self) -> Float[Tensor, "groups rank groups"]:
+    def pulled(self) -> Float[Tensor, "*members groups rank groups"]:
         """C mu_h, of all groups with all groups; only if the pairs are dense."""
-        return (self.cross * self.mean).sum(3)
+        return (self.cross * self.mean[..., None, None, :, :]).sum(-1)
 
     @cached_property
     def sides(self) -> "Sides":
         """The quantities of the two groups of each pair."""
-        left, right = self.pairs.left, self.pairs.right
-        mean = self.mean[left], self.mean[right]
-        to_right = torch.bmm(self.blocks, mean[1].unsqueeze(2)).squeeze(2)
-        to_left = torch.bmm(mean[0].unsqueeze(1), self.blocks).squeeze(1)
-        return Sides(mean, (self.beta[left], self.beta[right]), to_right, to_left, (mean[0] * to_right).sum(1))
+        sides = self.pairs.left, self.pairs.right
+        left, right = (self.mean.index_select(-2, side) for side in sides)
+        to_right = (self.blocks @ right[..., None]).squeeze(-1)
+        to_left = (left[..., None, :] @ self.blocks).squeeze(-2)
+        beta_left, beta_right = (self.beta.index_select(-1, side) for side in sides)
+        return Sides((left, right), (beta_left, beta_right), to_right, to_left, (left * to_right).sum(-1))
 
-    def hsic(self) -> Float[Tensor, " pairs"]:
+    def hsic(self) -> Float[Tensor, "*members pairs"]:
         """Return the unbiased HSIC of each pair."""
         m = self.rows
         a, b = m * m / (m - 1), 4 * m / (m - 2)
         if self.pairs.dense:
             # No gathering of pairs: on small batches, the number of operations matters more than their size.
-            found = self.cross.square().sum((1, 3)) - b * (self.pulled * self.mean[:, :, None]).sum(1)
-            found = torch.addr(found, self.beta, self.beta, alpha=-a)[self.pairs.left, self.pairs.right]
+            found = self.cross.square().sum((-3, -1)) - b * (self.pulled * self.mean[..., None]).sum(-2)
+            found = found - a * self.beta[..., :, None] * self.beta[..., None, :]
+            found = found.flatten(-2).index_select(-1, self.pairs.left * self.pairs.groups + self.pairs.right)
         else:
             sides = self.sides
-            found = self.cross.flatten(1).square().sum(1) - b * sides.quadratic - a * (sides.beta[0] * sides.beta[1])
+            found = self.cross.square().sum((-2, -1)) - b * sides.quadratic - a * (sides.beta[0] * sides.beta[1])
         return found / (m * (m - 3))
 
     def gradient(
-        self, weight: Float[Tensor, " pairs"]
+        self, weight: Float[Tensor, "*members pairs"]
     ) -> tuple[
-        Float[Tensor, "groups rank"], Float[Tensor, "pairs rank rank"] | Float[Tensor, "groups rank groups rank"]
+        Float[Tensor, "*members groups rank"],
+        Float[Tensor, "*members pairs rank rank"] | Float[Tensor, "*members groups rank groups rank"],
     ]:
         """Return the derivatives of the sum of weight x HSIC, with respect to mu and to C.
 
@@ -161,20 +177,21 @@ class Moments:
         weight = weight.to(self.mean.dtype) / (m * (m - 3))
         if self.pairs.dense:
             weights = self.pairs.matrix(weight)
-            by_mean = (2 * a) * (weights @ self.beta)[:, None] * self.mean
-            by_mean -= b * (self.pulled @ weights[:, :, None]).squeeze(2)
-            flat = self.mean.flatten()
-            by_cross = torch.addr(self.cross.view(len(flat), -1), flat, flat, beta=2, alpha=-b).view_as(self.cross)
-            by_cross *= weights[:, None, :, None]
+            by_mean = (2 * a) * (weights @ self.beta[..., None]) * self.mean
+            by_mean -= b * (self.pulled @ weights[..., None]).squeeze(-1)
+            outer = self.mean[..., None, None], self.mean[..., None, None, :, :]
+            by_cross = torch.addcmul(self.cross, *outer, value=-b / 2)
+            by_cross *= (2 * weights)[..., :, None, :, None]
         else:
-            sides, weight = self.sides, weight[:, None]
+            sides, weight = self.sides, weight[..., None]
             by_mean = self.pairs.scatter(
-                weight * (2 * a * sides.beta[1][:, None] * sides.mean[0] - b * sides.to_right),
-                weight * (2 * a * sides.beta[0][:, None] * sides.mean[1] - b * sides.to_left),
+                weight * (2 * a * sides.beta[1][..., None] * sides.mean[0] - b * sides.to_right),
+                weight * (2 * a * sides.beta[0][..., None] * sides.mean[1] - b * sides.to_left),
+                -2,
             )
-            outer = sides.mean[0].unsqueeze(2), sides.mean[1].unsqueeze(1)
-            by_cross = torch.baddbmm(self.cross, *outer, beta=2, alpha=-b)
-            by_cross *= weight[:, :, None]
+            outer = sides.mean[0][..., :, None], sides.mean[1][..., None, :]
+            by_cross = torch.addcmul(self.cross, *outer, value=-b / 2)
+            by_cross *= 2 * weight[..., None]
         return by_mean, by_cross
 
 
@@ -190,22 +207,22 @@ class Sides:
         quadratic: mu_g' C mu_h.
     """
 
-    mean: tuple[Float[Tensor, "pairs rank"], Float[Tensor, "pairs rank"]]
-    beta: tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]
-    to_right: Float[Tensor, "pairs rank"]
-    to_left: Float[Tensor, "pairs rank"]
-    quadratic: Float[Tensor, " pairs"]
+    mean: tuple[Float[Tensor, "*members pairs rank"], Float[Tensor, "*members pairs rank"]]
+    beta: tuple[Float[Tensor, "*members pairs"], Float[Tensor, "*members pairs"]]
+    to_right: Float[Tensor, "*members pairs rank"]
+    to_left: Float[Tensor, "*members pairs rank"]
+    quadratic: Float[Tensor, "*members pairs"]
 
 
-def symmetric_product(flat: Float[Tensor, "size m"]) -> Float[Tensor, "size size"]:
+def symmetric_product(flat: Float[Tensor, "*members size m"]) -> Float[Tensor, "*members size size"]:
     """Return flat @ flat.T; blocks below the diagonal are copied from above it."""
-    size = len(flat)
+    size = flat.shape[-2]
     strip = max(BLOCK, -(-size // 6))
     if size <= 2 * strip:
-        return flat @ flat.T
-    result = flat.new_empty(size, size)
+        return flat @ flat.mT
+    result = flat.new_empty(*flat.shape[:-1], size)
     for start in range(0, size, strip):
         stop = min(start + strip, size)
-        torch.mm(flat[start:stop], flat[start:].T, out=result[start:stop, start:])
-        result[stop:, start:stop] = result[start:stop, stop:].T
+        result[..., start:stop, start:] = flat[..., start:stop, :] @ flat[..., start:, :].mT
+        result[..., stop:, start:stop] = result[..., start:stop, stop:].mT
     return result

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence.engine import Dependence, exactly, in_bandwidths
+from moreso.dependence.engine import TOLERANCE, Dependence, exactly, in_bandwidths
 from moreso.dependence.kernels import median_bandwidth, spread_bandwidth
 from moreso.relations import Knowledge, KnowledgeError
 
@@ -23,7 +23,7 @@ ROUND_OFF = 1e-12
 
 
 class Gaps:
-    """The gaps of all relations on one sample.
+    """The gaps of all relations on one sample, or on one sample per member of a population.
 
     Args:
         dependence: the dependence of the pairs of groups.
@@ -39,35 +39,35 @@ class Gaps:
     ) -> None:
         self._dependence, self._plus, self._minus = dependence, plus, minus
         value = dependence.value
-        self.gap: Float[Tensor, " relations"] = value.index_select(0, plus) - value.index_select(0, minus)
+        self.gap: Float[Tensor, "*members relations"] = value.index_select(-1, plus) - value.index_select(-1, minus)
 
     def unnormalized(self) -> "Gaps":
         """Return the plain gaps if these are normalised, without measuring the sample again."""
         return Gaps(self._dependence.unnormalized(), self._plus, self._minus)
 
     @cached_property
-    def standard_error(self) -> Float[Tensor, " relations"]:
+    def standard_error(self) -> Float[Tensor, "*members relations"]:
         """Standard error of each gap over samples of the same size, without gradient; computed on first use."""
         # As for the gaps, half precision is too coarse, even if the rest of a loop uses it.
         with torch.autocast(self.gap.device.type, enabled=False):
             return self._dependence.standard_error(self._plus, self._minus)
 
-    def blocked_error(self, blocks: Int[Tensor, " n"]) -> Float[Tensor, " relations"]:
+    def blocked_error(self, blocks: Int[Tensor, " n"]) -> Float[Tensor, "*members relations"]:
         """Standard error of each gap if rows of one block may depend on each other; `blocks` counts from 0."""
         return self._dependence.standard_error(self._plus, self._minus, blocks)
 
     @property
-    def floored_error(self) -> Float[Tensor, " relations"]:
+    def floored_error(self) -> Float[Tensor, "*members relations"]:
         """The standard error, but at least the smallest safe divisor, so that 0/0 gives 0."""
         return self.standard_error.clamp(min=max(ROUND_OFF, torch.finfo(self.gap.dtype).eps))
 
     @property
-    def statistic(self) -> Float[Tensor, " relations"]:
+    def statistic(self) -> Float[Tensor, "*members relations"]:
         """Gap in units of its standard error; 0 if both are 0."""
         return self.gap / self.floored_error
 
     @property
-    def pvalue(self) -> Float[Tensor, " relations"]:
+    def pvalue(self) -> Float[Tensor, "*members relations"]:
         """One-sided p-value of 'ref depends on plus no more than on minus'; the converse has 1 - pvalue."""
         return torch.special.ndtr(-self.statistic.detach())
 
@@ -83,6 +83,7 @@ class RelativeDependence(nn.Module):
         data: rows whose median distances fix the bandwidths, kept as buffers, so that the scale does not change while a
             model learns. Without it, the bandwidths follow the spread of each batch, smoothly and with gradient.
         normalize: use the normalised HSIC.
+        tolerance: greatest error of the kernel, see `Dependence`.
 
     Raises:
         KnowledgeError: no relation, or names outside `features`.
@@ -95,7 +96,13 @@ class RelativeDependence(nn.Module):
     columns: Tensor
 
     def __init__(
-        self, knowledge: Knowledge, features: Features, *, data: object | None = None, normalize: bool = False
+        self,
+        knowledge: Knowledge,
+        features: Features,
+        *,
+        data: object | None = None,
+        normalize: bool = False,
+        tolerance: float = TOLERANCE,
     ) -> None:
         super().__init__()
         if len(knowledge) == 0:
@@ -104,7 +111,7 @@ class RelativeDependence(nn.Module):
             )
         self.features: Features = dict(features) if isinstance(features, Mapping) else list(features)
         knowledge.check(list(self.features))
-        self.normalize = normalize
+        self.knowledge, self.normalize, self.tolerance = knowledge, normalize, tolerance
         groups = list(dict.fromkeys(chain.from_iterable(relation.groups for relation in knowledge)))
         names = list(self.features)
         # A callable may return several columns, whatever its name.
@@ -142,41 +149,84 @@ class RelativeDependence(nn.Module):
             raise ValueError("\n".join(problems))
         return torch.stack(found)
 
-    def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "n _"]:
+    def stack(self, others: "Sequence[RelativeDependence]") -> "RelativeDependence | None":
+        """Return the gaps of a population, whose batches hold one sample per member, or None if they do not fit.
+
+        Each member gets its own bandwidths and the relations of all members: those that it lacks cost little, since
+        members of one table share most pairs.
+
+        Args:
+            others: those of the other members.
+        """
+        every = [self, *others]
+        if isinstance(self.features, Mapping):
+            return None
+        settings = [(one.features, one.normalize, one.tolerance) for one in every]
+        if any(each != settings[0] for each in settings):
+            return None
+        if len({one.bandwidths is None for one in every}) > 1:
+            return None
+        whole = Knowledge(tuple(dict.fromkeys(chain.from_iterable(one.knowledge for one in every))))
+        stacked = RelativeDependence(whole, self.features, normalize=self.normalize, tolerance=self.tolerance)
+        if self.bandwidths is not None:
+            own = [
+                {} if one.bandwidths is None else dict(zip(one.groups, one.bandwidths, strict=True)) for one in every
+            ]
+            known = {group: width for each in own for group, width in each.items()}
+            widths = [torch.stack([each.get(group, known[group]) for group in stacked.groups]) for each in own]
+            stacked.register_buffer("bandwidths", torch.stack(widths))
+        return stacked.to(self.plus.device)
+
+    def keep(self, members: Int[Tensor, " m"]) -> "RelativeDependence":
+        """Return the gaps of some members of a population."""
+        kept = RelativeDependence(self.knowledge, self.features, normalize=self.normalize, tolerance=self.tolerance)
+        if self.bandwidths is not None:
+            kept.register_buffer("bandwidths", self.bandwidths[members])
+        return kept.to(self.plus.device)
+
+    def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "*members n _"]:
         """Return the samples of one group of features."""
         if isinstance(self.features, Mapping):
             parts = [self.features[name](batch).reshape(len(batch), -1) for name in group]
             return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return batch[:, [self.features.index(name) for name in group]]
+        return batch[..., [self.features.index(name) for name in group]]
 
     def forward(self, batch: Tensor) -> Gaps:
         """Return the gaps of all relations on a batch of at least 4 rows.
+
+        Args:
+            batch: one row per sample; if `features` are names, a leading dimension may hold the members of a
+                population.
 
         Raises:
             ValueError: the batch has too few rows, a wrong number of columns or values that are not finite, or is on
                 another device.
         """
-        if not isinstance(self.features, Mapping) and batch.shape[1:] != (len(self.features),):
+        named = not isinstance(self.features, Mapping)
+        if named and (batch.ndim not in (2, 3) or batch.shape[-1] != len(self.features)):
             raise ValueError(
                 f"'x' must have one column a feature ({len(self.features)}), got shape {tuple(batch.shape)}. "
                 "Pass the names of its columns, in order, as 'features'."
             )
         self._check_place(batch)
-        scalars = batch if self._all_columns else batch.flatten(1).index_select(1, self.columns)
+        flat = batch if named else batch.flatten(1)
+        scalars = flat if self._all_columns else flat.index_select(-1, self.columns)
         wide = [self.read(batch, group) for group in self.wide]
         if scalars.dtype.itemsize < 4:
             scalars, wide = scalars.float(), [sample.float() for sample in wide]
         self._check_finite(scalars, wide)
         if self.bandwidths is None:
-            scalars = scalars / spread_bandwidth(scalars[:, :, None])
-            wide = [sample / spread_bandwidth(sample) for sample in wide]
+            scalars = scalars / spread_bandwidth(scalars.mT[..., None])[..., None, :]
+            wide = [sample / spread_bandwidth(sample)[..., None, None] for sample in wide]
         else:
-            widths = self.bandwidths.to(scalars.dtype)
-            scalars = scalars / widths[: len(self.columns)]
-            wide = [sample / width for sample, width in zip(wide, widths[len(self.columns) :], strict=True)]
+            widths = self.bandwidths.to(scalars.dtype)[..., None, :]
+            count = len(self.columns)
+            scalars = scalars / widths[..., :count]
+            wide = [sample / widths[..., count + index, None] for index, sample in enumerate(wide)]
         # Half precision is too coarse for differences of dependences, even if the rest of a loop uses it.
         with torch.autocast(scalars.device.type, enabled=False):
-            return Gaps(Dependence(scalars, wide, self.pairs, normalize=self.normalize), self.plus, self.minus)
+            found = Dependence(scalars, wide, self.pairs, normalize=self.normalize, tolerance=self.tolerance)
+            return Gaps(found, self.plus, self.minus)
 
     def _check_place(self, batch: Tensor) -> None:
         if batch.device != self.plus.device:
@@ -191,7 +241,7 @@ class RelativeDependence(nn.Module):
         # The sum is finite if every term is, and is far cheaper than a test of each term.
         if all(math.isfinite(float(sample.detach().sum())) for sample in (scalars, *wide)):
             return
-        columns = [*scalars.T, *wide]
+        columns = [*scalars.movedim(-1, 0), *wide]
         for group, sample in zip(self.groups, columns, strict=True):
             if not sample.isfinite().all():
                 raise ValueError(

@@ -2,9 +2,9 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ShuffleSplit
 
 from moreso.relations import Knowledge, Relation, raise_problems
-from moreso.synthesizer import Settings, Synthesizer
+from moreso.synthesizer import Bar, Settings, Synthesizer, fit_all
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -149,10 +149,12 @@ def worth(
 
     In each of `splits` random splits, the model is fitted without and with knowledge to 80% of the rows, from the same
     seed, and scored on the other rows. The plain model is also fitted to fewer rows: a - b / n, by least squares, is
-    its learning curve. With the rest of the budget, each statement is left out in turn.
+    its learning curve. With the rest of the budget, each statement is left out in turn. The plain models are fitted at
+    once, and so are all those with statements (`moreso.fit_all`).
 
     Args:
-        synthesizer: a synthesizer with knowledge, fitted or not; it is copied and not changed.
+        synthesizer: a synthesizer with knowledge, fitted or not; it is copied and not changed. Its `progress` tells
+            whether to show a progress bar.
         data: the available rows.
         splits: the number of random splits, at least 2.
         budget: the most models to fit. Single statements get a gain if the budget allows leaving out each of them in at
@@ -168,42 +170,65 @@ def worth(
     knowledge = synthesizer.knowledge
     assert knowledge
     places = list(ShuffleSplit(splits, test_size=TEST_SHARE, random_state=random_state).split(data))
-    fits = 0
-    chosen: dict[int, float] = {}
+    left = budget - 2 * splits
+    parts = (1.0, *CURVE[: left // splits])
+    repeats = min(splits, (left - splits * len(parts[1:])) // len(knowledge))
+    weighed = list(knowledge) if repeats > 1 else []
+    plain = [_Job(split, None, part) for part in parts for split in range(splits)]
+    informed = [_Job(split, knowledge) for split in range(splits)]
+    for relation in weighed:
+        others = Knowledge(tuple(each for each in knowledge if each is not relation))
+        informed += [_Job(split, others) for split in range(repeats)]
 
-    def score(split: int, stated: Knowledge | None, share: float = 1.0) -> float:
-        """Fit to a share of a split's training rows, and return the mean log-likelihood of its test rows."""
-        nonlocal fits
-        fits += 1
-        train, test = places[split]
-        settings = {"knowledge": stated or None, "compare": False, "random_state": random_state + split}
-        fitted = clone(synthesizer).set_params(**settings)
-        if stated:
-            # The split's plain model, fitted before, has chosen the dropout; it is not chosen again per statement.
-            rare = replace(synthesizer.settings or Settings(), dropout=chosen[split])
-            fitted.set_params(settings=rare)
+    def fit(jobs: Sequence[_Job], dropout: Sequence[float | None], bar: Bar) -> list[Synthesizer]:
+        copies = []
+        for job, rate in zip(jobs, dropout, strict=True):
+            rare = synthesizer.settings or Settings()
+            rare = rare if rate is None else replace(rare, dropout=rate)
+            seed = random_state + job.split
+            own = clone(synthesizer).set_params(knowledge=job.stated, compare=False, random_state=seed, settings=rare)
+            copies.append(own)
+        trains = [places[job.split][0] for job in jobs]
+        tables = [data.iloc[train[: round(job.part * len(train))]] for job, train in zip(jobs, trains, strict=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fitted.fit(data.iloc[train[: round(share * len(train))]])
-        if not stated and share == 1:
-            chosen[split] = fitted.dropout_
-        return float(fitted.score_samples(data.iloc[test]).mean())
+            return fit_all(copies, tables, bar=bar)
 
-    plain = [score(split, None) for split in range(splits)]
-    full = [score(split, knowledge) for split in range(splits)]
+    def score(fitted: Sequence[Synthesizer], jobs: Sequence[_Job]) -> list[float]:
+        tests = [data.iloc[places[job.split][1]] for job in jobs]
+        return [float(each.score_samples(test).mean()) for each, test in zip(fitted, tests, strict=True)]
+
+    with Bar(shown=synthesizer.progress).showing() as bar:
+        found = fit(plain, [None] * len(plain), bar)
+        # The split's plain model has chosen the dropout; it is not chosen again with each set of statements.
+        chosen = [None if job.stated is None else found[job.split].dropout_ for job in informed]
+        before, after = score(found, plain), score(fit(informed, chosen, bar), informed)
+    full = after[:splits]
     share = len(places[0][1]) / len(places[0][0])
-    gain = Gain.of(np.subtract(full, plain), share)
-    curve = {1.0: fmean(plain)}
-    for part in islice(CURVE, max(0, (budget - fits) // splits)):
-        curve[part] = fmean(score(split, None, part) for split in range(splits))
-    repeats = min(splits, (budget - fits) // len(knowledge))
-    statements: list[tuple[Relation, Gain]] = []
-    for relation in knowledge if repeats > 1 else ():
-        others = Knowledge(tuple(each for each in knowledge if each is not relation))
-        lost = [full[split] - score(split, others) for split in range(repeats)]
-        statements.append((relation, Gain.of(lost, share)))
+    gain = Gain.of(np.subtract(full, before[:splits]), share)
+    curve = {part: fmean(before[at * splits : (at + 1) * splits]) for at, part in enumerate(parts)}
+    lesser = np.reshape(after[splits:], (len(weighed), repeats) if weighed else (0, 0))
+    statements = tuple(
+        (relation, Gain.of(np.subtract(full[:repeats], own), share))
+        for relation, own in zip(weighed, lesser, strict=True)
+    )
     rows = len(places[0][0])
-    return Worth(rows, gain, tuple(statements), extra_rows(curve, rows, gain.mean), fits, knowledge)
+    return Worth(rows, gain, statements, extra_rows(curve, rows, gain.mean), len(plain + informed), knowledge)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A fit to the training rows of one split.
+
+    Args:
+        split: its position.
+        stated: the statements, or None.
+        part: the share of the training rows that it gets.
+    """
+
+    split: int
+    stated: Knowledge | None
+    part: float = 1.0
 
 
 def extra_rows(curve: dict[float, float], rows: int, gain: float) -> float:

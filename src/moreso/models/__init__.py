@@ -6,7 +6,15 @@ from moreso.models.flowmatching import FlowMatching
 from moreso.models.gan import GAN
 from moreso.models.gplvm import GPLVM
 from moreso.models.mixture import Mixture, join, members
-from moreso.models.protocol import GenerativeModel, HasDensity, HasNoise, HasSamples, HasValidationLoss
+from moreso.models.protocol import (
+    GenerativeModel,
+    HasDensity,
+    HasLearningRate,
+    HasMemory,
+    HasNoise,
+    HasSamples,
+    HasValidationLoss,
+)
 from moreso.models.vae import VAE
 from moreso.models.vaegan import VAEGAN
 
@@ -32,6 +40,8 @@ __all__ = [
     "FlowMatching",
     "GenerativeModel",
     "HasDensity",
+    "HasLearningRate",
+    "HasMemory",
     "HasNoise",
     "HasSamples",
     "HasValidationLoss",

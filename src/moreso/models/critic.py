@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, grad
 from torch.nn.functional import softplus
 
 
@@ -39,12 +39,14 @@ class Critic(nn.Module):
 
     def loss(self, x: Float[Tensor, "n d"], samples: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the critic's loss, for its own parameters."""
-        with torch.enable_grad():
-            both = torch.cat([x, samples]).detach().requires_grad_()
-            scores = self(both)
-            (slope,) = torch.autograd.grad(scores.sum(), both, create_graph=True)
-            real, drawn = scores.chunk(2)
-            return softplus(drawn - real).mean() + self.gamma * slope.square().sum(1).mean()
+
+        def score(rows: Tensor) -> tuple[Tensor, Tensor]:
+            scores = self(rows)
+            return scores.sum(), scores
+
+        slope, scores = grad(score, has_aux=True)(torch.cat([x, samples]).detach())
+        real, drawn = scores.chunk(2)
+        return softplus(drawn - real).mean() + self.gamma * slope.square().sum(1).mean()
 
     def judge(self, x: Float[Tensor, "n d"], samples: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the generator's loss, for the parameters of the samples."""

@@ -56,7 +56,8 @@ class Flow(nn.Module):
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples, reparameterised."""
-        return self.mean + self.flow().rsample((n,)) @ self.root().T
+        z = torch.randn(n, len(self.mean), device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + self.flow().transform.inv(z) @ self.root().T
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return the exact log-density of each row."""

@@ -77,5 +77,5 @@ class GAN(nn.Module):
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the energy distance between rows and as many samples, 2 E|x - y| - E|x - x'| - E|y - y'|."""
         y = self.sample(len(x))
-        within = torch.pdist(y).mean()
+        within = torch.cdist(y, y).sum() / (len(y) * (len(y) - 1))
         return 2 * torch.cdist(x, y).mean() - torch.cdist(x, x).mean() - within

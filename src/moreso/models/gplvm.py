@@ -1,11 +1,14 @@
 """The Gaussian-process latent-variable model."""
 
+import math
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Independent, MultivariateNormal
 
-from moreso.models.latent import LatentModel, gaussian
+from moreso.models.densities import Gaussian
+from moreso.models.latent import LatentModel
 
 
 class GPLVM(LatentModel):
@@ -13,9 +16,10 @@ class GPLVM(LatentModel):
 
     z ~ N(0, I), k_j(z, z') = a_j^2 exp(-|(z - z') / lengths|^2 / 2), noise_j ~ N(0, s_j^2). The loss per row is the
     negative log marginal likelihood of the columns of the batch, -sum_j log N(x_j | 0, K_j + s_j^2 I), given latents
-    drawn from q(z | x) = N(encoder(x)), plus KL(q(z | x) || N(0, I)). Samples and densities condition on up to
-    `capacity` rows that the loss saw in training mode, at the means of q. These rows are part of the state, so the file
-    of such a model contains them. A batch of n rows costs O(d n^3). Before it has seen any row, the model is its prior.
+    drawn from q(z | x) = N(encoder(x)), plus KL(q(z | x) || N(0, I)). Samples and densities condition on the rows that
+    `remember` was given, up to `capacity`, at the means of q; in training mode, the loss of a model without rows
+    remembers its batch. They are part of the state, so the file of such a model contains training rows. A batch of n
+    rows costs O(d n^3). Before it has seen any row, the model is its prior.
 
     Args:
         n_features: d, the number of columns; they should be standardised.
@@ -36,7 +40,6 @@ class GPLVM(LatentModel):
     """
 
     rows: Tensor
-    count: Tensor
 
     def __init__(
         self, n_features: int, *, n_latent: int = 6, hidden: int = 64, min_scale: float = 0.05, capacity: int = 256
@@ -46,8 +49,8 @@ class GPLVM(LatentModel):
         self.log_lengths = nn.Parameter(torch.full((n_latent,), 1.0))
         self.log_amplitude = nn.Parameter(torch.zeros(n_features))
         self.log_scale = nn.Parameter(torch.full((n_features,), -0.5))
-        self.register_buffer("rows", torch.zeros(capacity, n_features))
-        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+        self.capacity = capacity
+        self.register_buffer("rows", torch.zeros(0, n_features))
 
     def kernel(self, z: Float[Tensor, "n k"], other: Float[Tensor, "m k"]) -> Float[Tensor, "d n m"]:
         """Return the covariances of f(z) and f(other), column by column."""
@@ -65,15 +68,17 @@ class GPLVM(LatentModel):
         return torch.linalg.cholesky(self.kernel(z, z) + self.noise()[:, None, None] * eye)
 
     def remember(self, x: Float[Tensor, "n d"]) -> None:
-        """Add the rows that are not remembered yet, up to `capacity`."""
-        known = self.rows[: self.count]
-        new = x[~(x[:, None] == known).all(2).any(1)][: len(self.rows) - len(known)]
-        self.rows[len(known) : len(known) + len(new)] = new.detach()
-        self.count += len(new)
+        """Condition on the first rows, up to `capacity`, in place of those remembered before."""
+        self.rows = x[: self.capacity].detach().to(self.rows).clone()
 
-    def likelihood(self, z: Float[Tensor, "*n k"]) -> Independent:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        if (rows := state_dict.get(prefix + "rows")) is not None:
+            self.rows = self.rows.new_zeros(rows.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def likelihood(self, z: Float[Tensor, "*n k"]) -> Gaussian:
         """Return p(x | z, remembered rows)."""
-        rows, flat = self.rows[: self.count], z.reshape(-1, self.n_latent)
+        rows, flat = self.rows, z.reshape(-1, self.n_latent)
         latents = self.posterior(rows).mean
         root = self.root(latents)
         solved = torch.linalg.solve_triangular(root, self.kernel(latents, flat), upper=False)
@@ -81,18 +86,20 @@ class GPLVM(LatentModel):
         mean = (solved * target).sum(1).T
         variance = (2 * self.log_amplitude).exp() - solved.square().sum(1).T
         scale = (variance.clamp(min=0) + self.noise()).sqrt()
-        return gaussian(mean.reshape(*z.shape[:-1], -1), scale.reshape(*z.shape[:-1], -1))
+        return Gaussian(mean.reshape(*z.shape[:-1], -1), scale.reshape(*z.shape[:-1], -1))
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return, per row, the negative log marginal likelihood given latents from q, plus the divergence of q."""
-        if self.training:
+        if self.training and len(self.rows) == 0:
             self.remember(x)
         posterior = self.posterior(x)
         root = self.root(posterior.rsample())
-        marginal = MultivariateNormal(torch.zeros_like(x.T), scale_tril=root, validate_args=False)
-        return self.divergence(posterior).mean() - marginal.log_prob(x.T).sum() / len(x)
+        white = torch.linalg.solve_triangular(root, x.T[:, :, None], upper=False)
+        determinant = root.diagonal(dim1=-2, dim2=-1).log().sum()
+        marginal = -white.square().sum() / 2 - determinant - x.numel() * math.log(2 * math.pi) / 2
+        return posterior.divergence().mean() - marginal / len(x)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean negative evidence lower bound given the remembered rows; the loss uses only the batch."""
         posterior = self.posterior(x)
-        return (self.divergence(posterior) - self.likelihood(posterior.rsample()).log_prob(x)).mean()
+        return (posterior.divergence() - self.likelihood(posterior.rsample()).log_prob(x)).mean()

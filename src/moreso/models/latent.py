@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal, kl_divergence
+
+from moreso.models.densities import Gaussian, Student
+from moreso.models.layers import Dropout
 
 WIDE = 3.0
 """Factor on the scales of q(z | x), for one of the proposals for the likelihood."""
@@ -14,12 +16,7 @@ WIDE = 3.0
 
 def activation(dropout: float) -> nn.Sequential:
     """Return the activation between two layers: SiLU, with dropout of a share of its outputs in training mode."""
-    return nn.Sequential(nn.SiLU(), nn.Dropout(dropout))
-
-
-def gaussian(mean: Tensor, scale: Tensor) -> Independent:
-    """Return a Gaussian over the last dimension, with independent coordinates."""
-    return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+    return nn.Sequential(nn.SiLU(), Dropout(dropout))
 
 
 class LatentModel(nn.Module, ABC):
@@ -42,29 +39,20 @@ class LatentModel(nn.Module, ABC):
             nn.Linear(n_features, hidden), activation(dropout), nn.Linear(hidden, 2 * n_latent)
         )
 
-    def posterior(self, x: Float[Tensor, "n d"]) -> Independent:
+    def posterior(self, x: Float[Tensor, "n d"]) -> Gaussian:
         """Return q(z | x)."""
-        mean, log_scale = self.encoder(x).chunk(2, dim=1)
-        return gaussian(mean, log_scale.clamp(-7, 7).exp())
-
-    def prior(self) -> Independent:
-        """Return p(z)."""
-        weight = next(self.encoder.parameters())
-        zeros = torch.zeros(self.n_latent, device=weight.device, dtype=weight.dtype)
-        return gaussian(zeros, torch.ones_like(zeros))
-
-    def divergence(self, posterior: Independent) -> Float[Tensor, " n"]:
-        """Return KL(q(z | x) || p(z)) of each row."""
-        return kl_divergence(posterior, self.prior())
+        mean, log_scale = self.encoder(x).chunk(2, dim=-1)
+        return Gaussian(mean, log_scale.clamp(-7, 7).exp())
 
     @abstractmethod
-    def likelihood(self, z: Float[Tensor, "*n k"]) -> Independent:
+    def likelihood(self, z: Float[Tensor, "*n k"]) -> Gaussian | Student:
         """Return p(x | z)."""
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples from the prior, decoded and with noise."""
-        sample: Tensor = self.likelihood(self.prior().rsample(torch.Size([n]))).rsample()
-        return sample
+        weight = next(self.encoder.parameters())
+        z = torch.randn(n, self.n_latent, device=weight.device, dtype=weight.dtype)
+        return self.likelihood(z).rsample()
 
     def log_prob(self, x: Float[Tensor, "n d"], *, draws: int = 256, chunk: int = 32) -> Float[Tensor, " n"]:
         """Return the log-density of each row, estimated by importance weighting.
@@ -83,11 +71,12 @@ class LatentModel(nn.Module, ABC):
             Hesterberg, "Weighted Average Importance Sampling and Defensive Mixture Distributions", Technometrics 1995.
         """
         posterior = self.posterior(x)
-        wide = gaussian(posterior.mean, WIDE * posterior.stddev)
-        parts = [posterior, wide, self.prior().expand(posterior.batch_shape)]
+        mean = posterior.mean
+        prior = Gaussian(torch.zeros_like(mean), torch.ones_like(mean))
+        parts = [posterior, Gaussian(mean, WIDE * posterior.scale), prior]
         weights = []
         for count in [chunk] * (draws // chunk) + [draws % chunk] * (draws % chunk > 0):
-            z = torch.cat([part.rsample(torch.Size([count])) for part in parts])
+            z = torch.cat([Gaussian(part.mean.expand(count, -1, -1), part.scale).rsample() for part in parts])
             proposal = torch.stack([part.log_prob(z) for part in parts]).logsumexp(0) - math.log(len(parts))
-            weights.append(self.prior().log_prob(z) + self.likelihood(z).log_prob(x) - proposal)
+            weights.append(prior.log_prob(z) + self.likelihood(z).log_prob(x) - proposal)
         return torch.logsumexp(torch.cat(weights), dim=0) - math.log(len(parts) * draws)

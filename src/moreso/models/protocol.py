@@ -47,6 +47,23 @@ class HasValidationLoss(Protocol):
 
 
 @runtime_checkable
+class HasMemory(Protocol):
+    """A model that keeps training rows, as non-parametric ones do."""
+
+    def remember(self, x: Float[Tensor, "n d"]) -> None:
+        """Keep rows; called once with the training rows, before the training."""
+        ...
+
+
+@runtime_checkable
+class HasLearningRate(Protocol):
+    """A model that is trained at a learning rate of its own."""
+
+    learning_rate: float
+    """The learning rate of Adam."""
+
+
+@runtime_checkable
 class HasNoise(Protocol):
     """A model that adds noise to the output of its networks; `training.fit` trains the noise alone at the end.
 

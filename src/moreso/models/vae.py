@@ -3,8 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Independent, StudentT
 
+from moreso.models.densities import Student
 from moreso.models.latent import LatentModel, activation
 
 
@@ -42,13 +42,12 @@ class VAE(LatentModel):
         self.log_scale = nn.Parameter(torch.full((n_features,), -0.5))
         self.log_df = nn.Parameter(torch.full((n_features,), 3.0).log())
 
-    def likelihood(self, z: Float[Tensor, "*n k"]) -> Independent:
+    def likelihood(self, z: Float[Tensor, "*n k"]) -> Student:
         """Return p(x | z)."""
         scale = (self.log_scale.exp().square() + self.min_scale**2).sqrt()
-        # In the precision of the parameters, since PyTorch draws no Student's t noise in half precision.
         df = 2 + self.log_df.clamp(max=10).exp()
-        noise = StudentT(df, self.decoder(z).to(scale.dtype), scale, validate_args=False)
-        return Independent(noise, 1, validate_args=False)
+        # In the precision of the parameters, since half precision is too coarse for the noise.
+        return Student(self.decoder(z).to(scale.dtype), scale, df)
 
     def noise_parameters(self) -> list[nn.Parameter]:
         """Return the scales and the degrees of freedom."""
@@ -58,4 +57,4 @@ class VAE(LatentModel):
         """Return the mean negative evidence lower bound."""
         posterior = self.posterior(x)
         z = posterior.rsample()
-        return (self.divergence(posterior) - self.likelihood(z).log_prob(x)).mean()
+        return (posterior.divergence() - self.likelihood(z).log_prob(x)).mean()

@@ -1,7 +1,8 @@
 """DataFrame in, DataFrame out: a generative model of a table that follows the statements about it."""
 
-from moreso.synthesizer.estimator import Synthesizer
+from moreso.synthesizer.estimator import Synthesizer, fit_all
 from moreso.synthesizer.fitted import Fitted
 from moreso.synthesizer.settings import Settings
+from moreso.training import Bar
 
-__all__ = ["Fitted", "Settings", "Synthesizer"]
+__all__ = ["Bar", "Fitted", "Settings", "Synthesizer", "fit_all"]

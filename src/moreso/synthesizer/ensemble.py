@@ -1,10 +1,11 @@
-"""Train several models of one table, each with its own validation rows, and use them as one."""
+"""Train ensembles, each of several models of one table with validation rows of their own, as one population."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lightning_fabric.loggers.csv_logs import CSVLogger
 from torch import Tensor, nn
 
 from moreso import training
@@ -33,94 +34,111 @@ class Ensemble:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C ended its training, or the training of an ensemble compared with it."""
+        """Whether Ctrl-C ended its training."""
         return self.histories[-1].interrupted
 
-    def interrupt(self) -> "Ensemble":
-        """Return the same, marked as interrupted."""
-        *others, last = self.histories
-        return replace(self, histories=(*others, replace(last, interrupted=True)))
+
+@dataclass(frozen=True)
+class Order:
+    """An ensemble that is to be trained.
+
+    Args:
+        name: its name, for its logs.
+        build: returns an untrained model from its number and its dropout rate.
+        rows: the encoded table.
+        members: the number of models.
+        seed: the seed of the fit.
+        dropout: the dropout rate of each member.
+        penalty: the penalty on samples, or None.
+    """
+
+    name: str
+    build: Callable[[int, float], nn.Module]
+    rows: Tensor
+    members: int
+    seed: int
+    dropout: float
+    penalty: Penalty | None
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """What all ensembles of one fit have in common.
+    """What all ensembles of one fit, or of several fits at once, have in common.
 
     Args:
-        build: returns an untrained model from its number and its dropout rate.
-        rows: the encoded table.
-        members: the number of models in an ensemble.
         guidance: how strongly the penalty is pushed.
         schedule: how long to train, and which share of the rows is held out for validation.
-        seed: the seed of the fit.
         device: the device to train on.
         precision: the precision of the training.
         checkpoint: a file from which a killed fit resumes, or None; the others are named after it. They stay until
             `forget`.
         log: a folder for logs, or None.
-        progress: whether to show progress bars.
+        bar: shows the progress.
     """
 
-    build: Callable[[int, float], nn.Module]
-    rows: Tensor
-    members: int
     guidance: Guidance
     schedule: training.Schedule
-    seed: int
     device: str
     precision: str
     checkpoint: str | None
     log: Path_ | None
-    progress: bool
+    bar: training.Bar
 
-    def train(self, name: str, dropout: float, penalty: Callable[[], Penalty | None], suffix: str = "") -> Ensemble:
-        """Return a trained ensemble; after Ctrl-C it lacks the members that had not been trained.
+    def train(self, orders: Sequence[Order], label: str, suffix: str = "") -> list[Ensemble]:
+        """Return the trained ensembles; after Ctrl-C, what had not been trained is missing at the end.
 
         Args:
-            name: the name of the ensemble, for its logs and progress bars.
-            dropout: the dropout rate of each member.
-            penalty: returns a new penalty for each member.
-            suffix: the suffix of its checkpoints' names.
+            orders: the ensembles.
+            label: the text of the progress bar.
+            suffix: the suffix of the checkpoints' names.
         """
-        models: list[nn.Module] = []
-        histories: list[training.History] = []
-        for member in range(self.members):
-            models.append(self.build(member, dropout))
-            path = self._path(suffix, member)
-            history = training.fit(
-                models[-1],
-                self.rows,
-                penalty=penalty(),
-                guidance=self.guidance,
-                schedule=self.schedule,
-                fold=member,
-                random_state=self.seed,
-                progress=self.progress,
-                label=name + f" {member + 1}/{self.members}" * (self.members > 1),
-                fabric=training.machine(self.device, self.precision, log=self.log, name=name + _number(member)),
-                resume=None if path is None else training.Resume(path, keep=True),
-            )
-            models[-1].cpu()
-            histories.append(history)
-            if history.interrupted:
-                break
-        return Ensemble(join(models), dropout, tuple(histories))
+        members: list[training.Member] = []
+        for order in orders:
+            for number in range(order.members):
+                parts = training.split(len(order.rows), self.schedule.validation, order.seed, number)
+                train, stops = (order.rows[part] for part in parts)
+                name = order.name + (f"-{number + 1}" if number else "")
+                loggers = () if self.log is None else (CSVLogger(os.fspath(self.log), name),)
+                model = order.build(number, order.dropout)
+                members.append(training.Member(model, train, stops, order.penalty, number, loggers))
+        path = None if self.checkpoint is None else self.checkpoint + suffix
+        histories = training.train(
+            members,
+            guidance=self.guidance,
+            schedule=self.schedule,
+            random_state=orders[0].seed,
+            bar=self.bar,
+            label=label,
+            fabric=training.machine(self.device, self.precision),
+            resume=None if path is None else training.Resume(path, keep=True),
+        )
+        found = []
+        start = 0
+        for order in orders:
+            own = slice(start, min(start + order.members, len(histories)))
+            start += order.members
+            if own.start < own.stop:
+                models = [member.model.cpu() for member in members[own]]
+                found.append(Ensemble(join(models), order.dropout, tuple(histories[own])))
+        if histories[-1].interrupted:
+            ended = tuple(replace(history, interrupted=True) for history in found[-1].histories)
+            found[-1] = replace(found[-1], histories=ended)
+        return found
 
-    def forget(self, suffix: str = "") -> None:
-        """Delete the files from which a killed `train` resumes."""
-        for member in range(self.members):
-            path = self._path(suffix, member)
-            if path is not None:
-                Path(path).unlink(missing_ok=True)
+    def forget(self, members: int, suffixes: Sequence[str]) -> None:
+        """Delete the files from which a killed `train` resumes.
 
-    def _path(self, suffix: str, member: int) -> str | None:
-        return None if self.checkpoint is None else self.checkpoint + suffix + _number(member)
+        Args:
+            members: the most models that it trained.
+            suffixes: the suffixes of their names.
+        """
+        if self.checkpoint is None:
+            return
+        for suffix in suffixes:
+            for turn in range(members):
+                Path(self.checkpoint + suffix + (f"-{turn + 1}" if turn else "")).unlink(missing_ok=True)
 
 
 def count_members(rows: int, validation: float) -> int:
     """Return the default number of members of an ensemble: more for fewer rows."""
     return max(1, min(MEMBERS, training.most_folds(rows, validation), MEMBER_ROWS // rows))
-
-
-def _number(member: int) -> str:
-    return f"-{member + 1}" if member else ""

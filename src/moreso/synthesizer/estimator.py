@@ -3,8 +3,11 @@
 import copy
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +21,15 @@ from moreso.guidance import Guidance, seeded
 from moreso.models import MODELS, members
 from moreso.relations import Knowledge, Relation, explain_contradiction, explain_left_out, raise_problems
 from moreso.synthesizer import persistence, selection
-from moreso.synthesizer.ensemble import Trainer, count_members
+from moreso.synthesizer.ensemble import Ensemble, Trainer, count_members
 from moreso.synthesizer.fitted import Fitted, unseen_density
 from moreso.synthesizer.penalty import make_penalty
 from moreso.synthesizer.settings import Model, Problems, Settings
 from moreso.tabular import TableEncoder, table_problems
+
+EVERY = 4
+"""The number of steps from one push to the next, which is then so many times as heavy: a push costs more than a step of
+a small model (docs/decisions/0016)."""
 
 
 class Synthesizer(BaseEstimator):  # type: ignore[misc]
@@ -67,7 +74,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
     >>> inlet = np.random.default_rng(0).normal(size=40)
     >>> table = pd.DataFrame({"inlet": inlet, "outlet": inlet**2, "ambient": inlet[::-1]})
-    >>> synthesizer = Synthesizer("factor", Knowledge.parse("outlet: inlet > ambient"), max_epochs=5, random_state=1)
+    >>> synthesizer = Synthesizer("factor", Knowledge.parse("outlet: inlet > ambient"), max_epochs=5, random_state=2)
     >>> synthesizer.fit(table).sample(3).shape
     (3, 3)
     """
@@ -125,48 +132,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             KnowledgeError, DataError, ValueError: the knowledge, the table or the settings have problems; the error
                 lists all of them.
         """
-        self.check(X)
-        settings, knowledge = self.settings or Settings(), self.knowledge or Knowledge(())
-        seed = int(np.random.default_rng().integers(2**31)) if self.random_state is None else self.random_state
-        encoder = TableEncoder.fit(X)
-        rows = torch.as_tensor(encoder.encode(X), dtype=torch.float32)
-        stated, left_out = selection.choose_statements(X, knowledge, self.trust)
-        for relation in left_out:
-            warnings.warn(explain_left_out(knowledge.describe(relation)), stacklevel=2)
-        count = settings.members or count_members(len(X), settings.validation)
-        trainer = Trainer(
-            build=partial(build_model, self.model, encoder.width, seed),
-            rows=rows,
-            members=count,
-            guidance=Guidance(self.weight, settings.ratio),
-            schedule=training.Schedule(settings.validation, max_epochs=self.max_epochs),
-            seed=seed,
-            device=self.device,
-            precision=settings.precision,
-            checkpoint=None if checkpoint is None else os.fspath(checkpoint),
-            log=log,
-            progress=self.progress,
-        )
-        shares = selection.dropout_shares(self.model, settings.dropout, count)
-        chosen = selection.select(
-            trainer,
-            partial(unseen_density, encoder=encoder, table=X, seed=seed, validation=settings.validation),
-            shares,
-            partial(make_penalty, encoder, stated, rows, settings.margin) if knowledge else None,
-            compare=self.compare,
-            fall_back=self.trust == "audit",
-        )
-        selection.forget(trainer, shares, informed=bool(knowledge))
-        plain = None
-        if chosen.plain is not None:
-            twin = chosen.plain
-            plain = Fitted(encoder, twin.model, twin.dropout, twin.histories, seed, settings.validation)
-        kept, histories = chosen.kept, chosen.trained.histories
-        self.fitted_ = Fitted(
-            encoder, kept.model, kept.dropout, histories, seed, settings.validation, left_out, chosen.reason, plain
-        )
-        if chosen.reason:
-            warnings.warn(chosen.reason, stacklevel=2)
+        fit_all([self], [X], checkpoint=checkpoint, log=log)
         return self
 
     def check(self, X: pd.DataFrame | None = None) -> None:
@@ -252,11 +218,17 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def _twin(self, fitted: Fitted) -> "Synthesizer":
         """Return a synthesizer with these settings, without knowledge, and with this fit."""
         settings = self.get_params(deep=False) | {"knowledge": None, "random_state": fitted.seed}
-        return type(self)(**settings)._take(fitted)
+        return type(self)(**settings).take(fitted)
 
-    def _take(self, fitted: Fitted) -> "Synthesizer":
+    def take(self, fitted: Fitted) -> "Synthesizer":
+        """Take the result of a fit, and return self."""
         self.fitted_ = fitted
         return self
+
+    def shared_settings(self) -> tuple[object, ...]:
+        """Return the settings that synthesizers must share to be fitted at once; see `fit_all`."""
+        rare = self.settings or Settings()
+        return self.weight, rare.ratio, rare.validation, self.max_epochs, self.device, rare.precision
 
     def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
         """Draw rows from the trained model, with the columns and dtypes of the training table, in its order.
@@ -357,7 +329,131 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         """
         settings, rebuild = persistence.load(path, model)
         loaded = cls(**settings)
-        return loaded._take(rebuild(partial(build_model, loaded.model)))
+        return loaded.take(rebuild(partial(build_model, loaded.model)))
+
+
+def fit_all(
+    synthesizers: Sequence[Synthesizer],
+    tables: Sequence[pd.DataFrame],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    log: str | os.PathLike[str] | None = None,
+    bar: training.Bar | None = None,
+) -> list[Synthesizer]:
+    """Fit each synthesizer to its table, all at once, in little more time than the largest of them takes alone.
+
+    The models of all fits are trained as one population (`moreso.training.train`), with the random numbers of the first
+    fit's seed; splits and initial parameters follow the seed of each.
+
+    Args:
+        synthesizers: with equal weight, ratio, validation share, number of epochs, device and precision.
+        tables: the training table of each; see `Synthesizer.fit`.
+        checkpoint: as for `Synthesizer.fit`.
+        log: as for `Synthesizer.fit`.
+        bar: a progress bar that counts models over several calls; by default the first synthesizer's `progress` tells
+            whether there is one.
+
+    Returns:
+        The synthesizers, fitted.
+
+    Raises:
+        KnowledgeError, DataError, ValueError: as `Synthesizer.fit`; or the settings of the synthesizers differ.
+        KeyboardInterrupt: Ctrl-C came, and there are several synthesizers.
+
+    >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+    >>> fits = [Synthesizer("factor", max_epochs=5, random_state=seed) for seed in range(3)]
+    >>> [fitted.sample(2).shape for fitted in fit_all(fits, [table] * 3)]
+    [(2, 2), (2, 2), (2, 2)]
+    """
+    for synthesizer, table in zip(synthesizers, tables, strict=True):
+        synthesizer.check(table)
+    shared = [each.shared_settings() for each in synthesizers]
+    if any(each != shared[0] for each in shared):
+        raise ValueError(
+            "synthesizers that are fitted at once must share weight, ratio, validation share, epochs, device and "
+            "precision. Fit the others by themselves."
+        )
+    plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, tables, strict=True)]
+    tasks = [plan.task for plan in plans]
+    first = synthesizers[0]
+    settings = first.settings or Settings()
+    models = sum(task.models for task in tasks)
+    with nullcontext(bar) if bar else training.Bar(shown=first.progress).showing() as shown:
+        shown.expect(models)
+        trainer = Trainer(
+            guidance=_guidance(first.weight, settings.ratio),
+            schedule=training.Schedule(settings.validation, max_epochs=first.max_epochs),
+            device=first.device,
+            precision=settings.precision,
+            checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+            log=log,
+            bar=shown,
+        )
+        selections = selection.select(trainer, tasks)
+        trainer.forget(models, ("", selection.PLAIN) if any(task.informed for task in tasks) else ("",))
+    for synthesizer, plan, chosen in zip(synthesizers, plans, selections, strict=True):
+        synthesizer.take(_fitted(plan, chosen, settings.validation))
+        for relation in plan.left_out:
+            warnings.warn(explain_left_out(plan.knowledge.describe(relation)), stacklevel=3)
+        if chosen.reason:
+            warnings.warn(chosen.reason, stacklevel=3)
+    return list(synthesizers)
+
+
+def _guidance(weight: float | str, ratio: float) -> Guidance:
+    """Return pushes at every `EVERY`th step that are as heavy as lighter ones at every step."""
+    return Guidance(weight * EVERY if isinstance(weight, int | float) else weight, ratio * EVERY, every=EVERY)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A fit that is about to begin.
+
+    Args:
+        task: what is to be trained.
+        encoder: the encoder of the table.
+        knowledge: all statements.
+        left_out: those that the rows contradict.
+    """
+
+    task: selection.Task
+    encoder: TableEncoder
+    knowledge: Knowledge
+    left_out: tuple[Relation, ...]
+
+
+def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
+    settings, knowledge = synthesizer.settings or Settings(), synthesizer.knowledge or Knowledge(())
+    state = synthesizer.random_state
+    seed = int(np.random.default_rng().integers(2**31)) if state is None else state
+    encoder = TableEncoder.fit(table)
+    rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
+    stated, left_out = selection.choose_statements(table, knowledge, synthesizer.trust)
+    count = settings.members or count_members(len(table), settings.validation)
+    penalty = make_penalty(encoder, stated, rows, settings.margin) if synthesizer.weight != 0 else None
+    task = selection.Task(
+        build=partial(build_model, synthesizer.model, encoder.width, seed),
+        rows=rows,
+        members=count,
+        seed=seed,
+        judge=partial(unseen_density, encoder=encoder, table=table, seed=seed, validation=settings.validation),
+        shares=selection.dropout_shares(synthesizer.model, settings.dropout, count),
+        penalty=penalty,
+        compare=synthesizer.compare and bool(knowledge),
+        fall_back=synthesizer.trust == "audit",
+    )
+    return _Plan(task, encoder, knowledge, left_out)
+
+
+def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitted:
+    def fitted(ensemble: Ensemble, **others: Any) -> Fitted:
+        return Fitted(
+            plan.encoder, ensemble.model, ensemble.dropout, ensemble.histories, plan.task.seed, validation, **others
+        )
+
+    plain = None if chosen.plain is None else fitted(chosen.plain)
+    kept = replace(chosen.kept, histories=chosen.trained.histories)
+    return fitted(kept, left_out=plan.left_out, harm=chosen.reason, plain=plain)
 
 
 def build_model(model: Model, width: int, seed: int, member: int, dropout: float) -> nn.Module:

@@ -4,10 +4,12 @@
    from other statements (`choose_statements`).
 2. A model is an ensemble: on small tables, four models with different validation rows (`ensemble.count_members`).
 3. An ensemble of VAEs is trained without and with dropout. Its validation rows judge: each row under the members that
-   were not trained on it. The likelier share is kept (`choose_dropout`). With knowledge, plain models choose.
+   were not trained on it. The likelier share is kept (`likeliest`). With knowledge, plain models choose.
 4. With knowledge, the same ensemble is also trained without it, from the same seed, to compare.
 5. The plain ensemble is kept if the validation rows are less likely with knowledge, by more than `HARM` on average; or
    if Ctrl-C came before the ensemble with knowledge was as good (`select`).
+
+Several fits may be made at once: what they train at one stage is one population (`training.train`).
 
 Evidence: docs/decisions/0010, 0012 and 0014.
 """
@@ -17,13 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from moreso._audit import Verdict, audit
 from moreso.guidance import Penalty
 from moreso.models import HasDensity, join, members
 from moreso.relations import Knowledge, Relation
-from moreso.synthesizer.ensemble import Ensemble, Trainer
+from moreso.synthesizer.ensemble import Ensemble, Order, Trainer
 
 HARM = 0.01
 """Nats per row: a smaller loss is no reason to drop the statements."""
@@ -45,6 +47,49 @@ INTERRUPTED = "the fit was interrupted before a model with the statements was as
 
 Judge = Callable[[nn.Module], np.ndarray]
 """Maps an ensemble's model to the log-likelihood of validation rows, each under a member not trained on it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fit: what may be trained, and what decides.
+
+    Args:
+        build: returns an untrained model from its number and its dropout rate.
+        rows: the encoded table.
+        members: the number of models in an ensemble.
+        seed: the seed of the fit.
+        judge: scores ensembles on validation rows.
+        shares: the dropout rates to try.
+        penalty: the penalty on samples; None if there are no statements, or if they have no weight.
+        compare: whether to train the plain ensemble too; the same one if there is no penalty.
+        fall_back: whether to keep the plain ensemble if the statements harm.
+    """
+
+    build: Callable[[int, float], nn.Module]
+    rows: Tensor
+    members: int
+    seed: int
+    judge: Judge
+    shares: Sequence[float]
+    penalty: Penalty | None
+    compare: bool
+    fall_back: bool
+
+    @property
+    def informed(self) -> bool:
+        """Whether an ensemble with knowledge is trained."""
+        return self.penalty is not None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether plain ensembles are trained before others, to choose the dropout rate or since there is no other."""
+        return not self.informed or len(self.shares) > 1
+
+    @property
+    def models(self) -> int:
+        """The number of models that the fit trains."""
+        plain = len(self.shares) if self.chooses else int(self.compare)
+        return self.members * (plain + self.informed)
 
 
 @dataclass(frozen=True)
@@ -87,87 +132,76 @@ def dropout_shares(model: object, dropout: float | None, members: int) -> list[f
     return [0.0, DROPOUT] if model == "vae" and members > 1 else [0.0]
 
 
-def select(
-    trainer: Trainer,
-    judge: Judge,
-    shares: Sequence[float],
-    penalty: Callable[[], Penalty | None] | None,
-    *,
-    compare: bool,
-    fall_back: bool,
-) -> Selection:
-    """Train what has to be trained, and keep the best.
+def select(trainer: Trainer, tasks: Sequence[Task]) -> list[Selection]:
+    """Train what has to be trained for each task, and keep the best.
 
-    The ensemble with knowledge is trained first, so that an early Ctrl-C keeps it, unless plain ensembles have to
-    choose the dropout rate.
+    Ensembles with knowledge are trained before the plain ones with which they are compared, so that an early Ctrl-C
+    keeps them, unless plain ensembles have to choose the dropout rate.
 
-    Args:
-        trainer: trains ensembles.
-        judge: scores ensembles on validation rows.
-        shares: the dropout rates to try.
-        penalty: returns a new penalty for each model, or None if no statement is left; None without knowledge.
-        compare: whether to train the plain ensemble too.
-        fall_back: whether to keep the plain ensemble if the statements harm.
+    Raises:
+        KeyboardInterrupt: Ctrl-C came, and there are several tasks.
     """
-    if penalty is None:
-        plain = choose_dropout(trainer, judge, shares, "plain")
-        return Selection(plain, plain, None)
-    chosen = None
-    if len(shares) > 1:
-        chosen = choose_dropout(trainer, judge, shares, "plain", suffix=PLAIN)
-        if chosen.interrupted:
-            return Selection(chosen, chosen, chosen if compare else None, INTERRUPTED)
-        shares = [chosen.dropout]
-    trained = choose_dropout(trainer, judge, shares, "knowledge", penalty)
-    if compare and chosen is None and not trained.interrupted:
-        chosen = choose_dropout(trainer, judge, shares, "plain", suffix=PLAIN)
-    twin = chosen if compare else None
-    if twin is not None and fall_back and has_density(trained.model):
+
+    def train(places: Sequence[int], *, informed: bool, shares: Sequence[Sequence[float]]) -> dict[int, list[Ensemble]]:
+        """Return the ensembles of some tasks, one per dropout rate."""
+        if not places:
+            return {}
+        name = "knowledge" if informed else "plain"
+        orders, owners = [], []
+        for place, own in zip(places, shares, strict=True):
+            task = tasks[place]
+            penalty = task.penalty if informed else None
+            for share in own:
+                full = name + ("" if share == own[0] else OTHER)
+                orders.append(Order(full, task.build, task.rows, task.members, task.seed, share, penalty))
+                owners.append(place)
+        found = trainer.train(orders, name, PLAIN if not informed and tasks[places[0]].informed else "")
+        if found[-1].interrupted and len(tasks) > 1:
+            raise KeyboardInterrupt
+        grouped: dict[int, list[Ensemble]] = {}
+        for place, ensemble in zip(owners, found, strict=False):
+            grouped.setdefault(place, []).append(ensemble)
+        return grouped
+
+    first = [place for place, task in enumerate(tasks) if task.chooses]
+    tried = train(first, informed=False, shares=[tasks[place].shares for place in first])
+    plain = {place: likeliest(found, tasks[place].judge) for place, found in tried.items()}
+    if tasks[0].informed and any(each.interrupted for each in tried.get(0, ())):
+        kept = plain[0]
+        return [Selection(kept, kept, kept if tasks[0].compare else None, INTERRUPTED)]
+    guided = [place for place, task in enumerate(tasks) if task.informed]
+    chosen = [[plain[place].dropout] if place in plain else tasks[place].shares for place in guided]
+    trained = {place: found[0] for place, found in train(guided, informed=True, shares=chosen).items()}
+    late = [place for place in guided if tasks[place].compare and place not in plain]
+    if not any(each.interrupted for each in trained.values()):
+        twins = train(late, informed=False, shares=[tasks[place].shares for place in late])
+        plain |= {place: found[0] for place, found in twins.items()}
+    return [_decide(task, plain.get(place), trained.get(place)) for place, task in enumerate(tasks)]
+
+
+def _decide(task: Task, plain: Ensemble | None, trained: Ensemble | None) -> Selection:
+    """Return what one fit keeps."""
+    if trained is None:
+        assert plain is not None
+        return Selection(plain, plain, plain if task.compare else None)
+    twin = plain if task.compare else None
+    if twin is not None and task.fall_back and has_density(trained.model):
         # Ctrl-C may have left one of them with fewer members; the same rows judge both.
         models = [members(ensemble.model) for ensemble in (twin, trained)]
         least = min(map(len, models))
-        before, after = (judge(join(each[:least])) for each in models)
+        before, after = (task.judge(join(each[:least])) for each in models)
         if harmed(before, after):
             reason = INTERRUPTED if trained.interrupted else explain_harm(float((after - before).mean()), len(before))
             return Selection(twin, trained, twin, reason)
     return Selection(trained, trained, twin)
 
 
-def choose_dropout(
-    trainer: Trainer,
-    judge: Judge,
-    shares: Sequence[float],
-    name: str,
-    penalty: Callable[[], Penalty | None] = lambda: None,
-    *,
-    suffix: str = "",
-) -> Ensemble:
-    """Train an ensemble with each dropout rate, and return the one under which validation rows are most likely.
-
-    An ensemble that Ctrl-C interrupted is returned only if it is the first; otherwise the first one is returned, marked
-    as interrupted.
-    """
-    best: Ensemble | None = None
-    for share in shares:
-        other = OTHER if best is not None else ""
-        ensemble = trainer.train(name + other, share, penalty, suffix + other)
-        if best is None:
-            best = ensemble
-        elif ensemble.interrupted:
-            best = best.interrupt()
-        elif judge(ensemble.model).mean() > judge(best.model).mean():
-            best = ensemble
-        if ensemble.interrupted:
-            break
-    assert best is not None
-    return best
-
-
-def forget(trainer: Trainer, shares: Sequence[float], *, informed: bool) -> None:
-    """Delete all checkpoints that `select` may have left."""
-    for suffix in ("", PLAIN) if informed else ("",):
-        for other in ("", OTHER)[: len(shares)]:
-            trainer.forget(suffix + other)
+def likeliest(ensembles: Sequence[Ensemble], judge: Judge) -> Ensemble:
+    """Return the ensemble under which validation rows are most likely; the first one if Ctrl-C left them unequal."""
+    first, *others = ensembles
+    if not others or any(len(members(each.model)) < len(members(first.model)) for each in others):
+        return first
+    return max(ensembles, key=lambda ensemble: float(judge(ensemble.model).mean()))
 
 
 def has_density(model: nn.Module) -> bool:

@@ -2,6 +2,19 @@
 
 from moreso.training.checkpoint import Resume
 from moreso.training.device import machine, machine_problems
-from moreso.training.loop import History, Schedule, fit, most_folds, split
+from moreso.training.population import History, Member, Schedule, fit, most_folds, split, train
+from moreso.training.progress import Bar
 
-__all__ = ["History", "Resume", "Schedule", "fit", "machine", "machine_problems", "most_folds", "split"]
+__all__ = [
+    "Bar",
+    "History",
+    "Member",
+    "Resume",
+    "Schedule",
+    "fit",
+    "machine",
+    "machine_problems",
+    "most_folds",
+    "split",
+    "train",
+]

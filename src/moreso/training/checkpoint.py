@@ -1,4 +1,4 @@
-"""Everything that a fit needs to resume after it was killed, in one file without pickle."""
+"""Everything that a training needs to resume after it was killed, in one file without pickle."""
 
 import hashlib
 import math
@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from moreso import _archive
-from moreso.guidance import Push, Pushed
+from moreso.guidance import Push
+from moreso.training.stack import named_tensors
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Where and how often to write the checkpoints of a fit.
+    """Where and how often to write the checkpoints of a training.
 
     Args:
-        path: a file from which a killed fit resumes; deleted when the fit ends.
+        path: a file from which a killed training resumes; deleted when it ends.
         every: the number of steps after which it is written, at the end of an epoch.
-        keep: keep the file when the fit ends, so that a job of several fits, if killed later, does not repeat this one;
+        keep: keep the file when the training ends, so that a job of several, if killed later, does not repeat this one;
             the caller deletes the file.
     """
 
@@ -31,105 +32,152 @@ class Resume:
 
 
 @dataclass
-class State:
-    """The progress of a fit.
+class Trained:
+    """The progress of one member.
 
     Args:
-        epoch: the next epoch to run.
-        phase: what is trained: 0 for the model, 1 for its noise alone.
-        began: the first epoch of the phase.
-        step: the number of steps taken.
+        epochs: the number of epochs that it was trained.
+        began: its first epoch in the present phase.
         best: the lowest validation loss.
         best_epoch: the epoch with the lowest validation loss.
-        losses: validation loss after each epoch.
-        penalties: the last penalty in each epoch.
+        losses: the validation loss after each evaluated epoch.
+        penalties: the last penalty before each evaluation.
         pushed: the last penalty.
         held: the last share of statements that held in samples.
     """
 
-    epoch: int = 0
-    phase: int = 0
+    epochs: int = 0
     began: int = 0
-    step: int = 0
-    best: float = float("inf")
+    best: float = math.inf
     best_epoch: int = 0
     losses: list[float] = field(default_factory=list)
     penalties: list[float] = field(default_factory=list)
-    pushed: float = 0.0
+    pushed: float = math.nan
     held: float = math.nan
 
-    def take_step(self, pushed: Pushed | None) -> None:
-        """Count a step, and record the push if there was one."""
-        self.step += 1
-        if pushed is not None:
-            self.pushed, self.held = pushed.penalty, pushed.held
-
-    def end_epoch(self, loss: float, *, penalized: bool) -> dict[str, float]:
-        """Count an epoch, record its losses, and return its metrics."""
+    def evaluate(self, loss: float) -> bool:
+        """Record a validation loss, and return whether it is the lowest."""
         self.losses.append(loss)
         if loss < self.best:
-            self.best, self.best_epoch = loss, self.epoch
-        self.epoch += 1
-        if not penalized:
-            return {"validation_loss": loss}
-        self.penalties.append(self.pushed)
-        return {"validation_loss": loss, "penalty": self.pushed, "held": self.held}
+            self.best, self.best_epoch = loss, self.epochs - 1
+            return True
+        return False
+
+    def take_epoch(self) -> None:
+        """Count an epoch."""
+        self.epochs += 1
+
+    def begin_phase(self) -> None:
+        """Count patience from here."""
+        self.began = self.epochs
+
+    def push(self, penalty: float, held: float) -> None:
+        """Record a push."""
+        self.pushed, self.held = penalty, held
+
+    def waited(self) -> int:
+        """Return the number of epochs since the best one, or since the phase began."""
+        return self.epochs - max(self.best_epoch, self.began)
+
+
+@dataclass
+class State:
+    """The progress of a population.
+
+    Args:
+        members: the progress of each.
+        active: the positions of those that are being trained.
+        phase: what is trained: 0 for the models, 1 for their noise alone.
+        step: the number of steps taken.
+    """
+
+    members: list[Trained]
+    active: list[int]
+    phase: int = 0
+    step: int = 0
+
+    @classmethod
+    def of(cls, members: int) -> "State":
+        """Return the state of a training that is about to begin."""
+        return cls([Trained() for _ in range(members)], list(range(members)))
+
+    def take_step(self) -> None:
+        """Count a step."""
+        self.step += 1
+
+    def keep(self, active: list[int]) -> None:
+        """Go on with these members."""
+        self.active = active
 
     def end_phase(self) -> None:
-        """Begin the next phase."""
-        self.phase, self.began = self.phase + 1, self.epoch
+        """Go on to the next phase, with nobody yet."""
+        self.phase, self.active = self.phase + 1, []
+        for member in self.members:
+            member.begin_phase()
+
+    @classmethod
+    def from_dict(cls, state: "dict[str, list[dict[str, list[float]]]]") -> "State":
+        """Return the state that `asdict` turned into values of JSON."""
+        return cls(**(state | {"members": [Trained(**each) for each in state["members"]]}))  # type: ignore[arg-type]
 
 
 @dataclass
 class Checkpoint:
-    """The file of one fit.
+    """The file of one training.
 
     Args:
         resume: where and how often to write; None writes nothing.
-        purpose: identifies the fit: a digest of rows and settings.
-        modules: the modules whose parameters and buffers are saved, by name.
-        optimizers: one per phase, each with one state per parameter.
-        push: the push of a penalty, whose seeds and shared standard errors are saved. The global generators of the CPU
-            and of CUDA devices are saved too.
+        purpose: identifies the training: a digest of rows and settings.
     """
 
     resume: Resume | None
     purpose: str
-    modules: dict[str, nn.Module]
-    optimizers: Sequence[torch.optim.Optimizer]
-    push: Push | None
     _written: int = 0
 
-    def offer(self, state: State, kept: dict[str, Tensor]) -> None:
-        """Write everything if it is time."""
-        if self.resume is not None and state.step - self._written >= self.resume.every:
-            self.write(state, kept)
+    def due(self, state: State) -> bool:
+        """Return whether it is time to write."""
+        return self.resume is not None and state.step - self._written >= self.resume.every
 
-    def write(self, state: State, kept: dict[str, Tensor]) -> None:
-        """Write everything, atomically."""
+    def write(
+        self,
+        state: State,
+        kept: dict[str, Tensor],
+        now: dict[str, Tensor],
+        optimizer: torch.optim.Optimizer | None,
+        push: Push | None,
+    ) -> None:
+        """Write everything, atomically.
+
+        Args:
+            state: the progress.
+            kept: the best tensors of all members.
+            now: the present tensors of the active members.
+            optimizer: that of the present phase.
+            push: the push of a penalty, whose seeds and shared standard errors are saved. The global generators of the
+                CPU and of CUDA devices are saved too.
+        """
         if self.resume is None:
             return
         self._written = state.step
-        tensors = {f"kept.{name}": tensor for name, tensor in kept.items()}
-        for name, module in self.modules.items():
-            tensors |= {f"module.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
-        for phase, optimizer in enumerate(self.optimizers):
+        tensors = {f"kept.{name}": each for name, each in kept.items()}
+        tensors |= {f"now.{name}": each for name, each in now.items()}
+        if optimizer is not None:
             for index, own in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{phase}.{index}.{key}": torch.as_tensor(value) for key, value in own.items()}
-        if self.push is not None:
-            tensors |= {f"push.{name}": tensor for name, tensor in self.push.state().items()}
+                tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in own.items()}
+        if push is not None:
+            tensors |= {f"push.{name}": each for name, each in push.state().items()}
         tensors["random.global"] = torch.get_rng_state()
         for device, own in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ()):
             tensors[f"random.cuda{device}"] = own
         # Tensors that share memory, as those of the best and the current state may, are written separately.
-        copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        copies = {name: each.detach().cpu().clone() for name, each in tensors.items()}
         _archive.write(self.resume.path, {"purpose": self.purpose, "state": asdict(state)}, copies)
 
-    def read(self) -> tuple[State, dict[str, Tensor]] | None:
-        """Restore everything, and return the fit's progress and best parameters, or None without a file.
+    def read(self) -> "Read | None":
+        """Return what was written, or None without a file.
 
         Raises:
-            ValueError: the file is damaged or belongs to another fit.
+            ValueError: the file is damaged or belongs to another training.
         """
         if self.resume is None or not Path(self.resume.path).exists():
             return None
@@ -139,42 +187,61 @@ class Checkpoint:
                 f"{self.resume.path}: belongs to a fit of other rows or with other settings. Delete it, and those "
                 "named after it, to start anew, or name another checkpoint."
             )
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        for name, module in self.modules.items():
-            module.load_state_dict(part(f"module.{name}."))
-        for phase, optimizer in enumerate(self.optimizers):
-            moments: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in part(f"optimizer.{phase}.").items():
-                index, key = name.split(".", 1)
-                moments.setdefault(int(index), {})[key] = tensor
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-        if self.push is not None:
-            self.push.restore(part("push."))
-        torch.set_rng_state(tensors["random.global"])
-        for name, value in part("random.cuda").items():
-            torch.cuda.set_rng_state(value, int(name))
-        state = State(**header["state"])
+        state = State.from_dict(header["state"])
         self._written = state.step
-        return state, part("kept.")
+        return Read(state, tensors)
 
     def end(self, state: State, kept: dict[str, Tensor], *, interrupted: bool) -> None:
-        """Write the last state of a fit that has ended if it is to be kept, else delete the file."""
+        """Write the last state of a training that has ended if it is to be kept, else delete the file."""
         if self.resume is None:
             return
         if self.resume.keep and not interrupted:
-            self.write(state, kept)
+            self.write(state, kept, {}, None, None)
         else:
             Path(self.resume.path).unlink(missing_ok=True)
 
 
-def purpose(rows: Tensor, model: nn.Module, penalty: object, settings: tuple[object, ...]) -> str:
-    """Return a digest of what determines a fit: rows, settings, and the structure and start of model and penalty."""
-    modules = [part for part in (model, penalty) if isinstance(part, nn.Module)]
+@dataclass(frozen=True)
+class Read:
+    """What a checkpoint held.
+
+    Args:
+        state: the progress.
+        tensors: all tensors by name.
+    """
+
+    state: State
+    tensors: dict[str, Tensor]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose names begin so, without the prefix."""
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+    def restore(self, optimizer: torch.optim.Optimizer, push: Push | None) -> None:
+        """Restore the optimizer, the push and the global generators."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, each in self.part("optimizer.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = each
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+        if push is not None and (own := self.part("push.")):
+            push.restore(own)
+        torch.set_rng_state(self.tensors["random.global"])
+        for name, value in self.part("random.cuda").items():
+            torch.cuda.set_rng_state(value, int(name))
+
+
+def purpose(rows: Sequence[Tensor], modules: Sequence[object], settings: tuple[object, ...]) -> str:
+    """Return a digest of what determines a training: rows, settings, and the structure and start of all modules.
+
+    Args:
+        rows: all rows.
+        modules: models and penalties; of those that are no modules, only their number counts.
+        settings: everything else.
+    """
+    own = [module for module in modules if isinstance(module, nn.Module)]
     # The text of a module contains its settings, and that of a regularizer its statements.
-    digest = hashlib.sha256(repr((settings, penalty is None, modules)).encode())
-    for tensor in (rows, *(value for module in modules for value in module.state_dict().values())):
+    digest = hashlib.sha256(repr((settings, len(modules), own)).encode())
+    for tensor in (*rows, *(each for module in own for _, each in named_tensors(module))):
         digest.update(repr(tuple(tensor.shape)).encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

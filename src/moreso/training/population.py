@@ -1,0 +1,534 @@
+"""One training loop for a population of models with a loss and samples, optionally with penalties on their samples."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from moreso.guidance import Guidance, Penalty, Push, seeded, stack
+from moreso.models import GenerativeModel, HasLearningRate, HasMemory
+from moreso.training.checkpoint import Checkpoint, Read, Resume, State, Trained, purpose
+from moreso.training.device import machine
+from moreso.training.progress import Bar
+from moreso.training.stack import Alone, Carrier, Stack, named_tensors, noise_names, refusal, signature
+
+VALIDATION_DRAWS = 512
+"""Few validation rows are repeated to about this many, to average out the noise of a stochastic loss."""
+
+LEARNING_RATE = 5e-3
+"""The learning rate of models that have none of their own."""
+
+NOISE_PACE = 10.0
+"""Factor on the learning rate for the phase that trains the noise alone, with the networks' parameters fixed."""
+
+PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
+"""Epochs of long tables have many steps, so patience ends after this many steps, but not before this many epochs."""
+
+BATCHES, SMALL, LARGE = 64, 128, 1024
+"""By default an epoch has about so many batches, of at least `SMALL` and at most `LARGE` rows."""
+
+STACKED = 48
+"""The most members in one stack; larger stacks no longer fit in a processor's cache."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a model is trained, and on which rows.
+
+    Args:
+        validation: share of the rows used for early stopping, at least one row.
+        batch_size: rows per step; if it exceeds the number of rows, an epoch is one step. By default it grows with the
+            table, from 128 to 1024, see `BATCHES`.
+        max_epochs: the most epochs to train, including those of the noise.
+        patience: epochs without improvement after which training stops; fewer on long tables, see `PATIENT_STEPS`.
+        learning_rate: the learning rate of Adam; by default that of the model, or 0.005. The noise alone learns with
+            `NOISE_PACE` times as much.
+        interval: the least number of steps from one evaluation of the validation rows to the next, at the end of an
+            epoch. It costs about as much as a step.
+    """
+
+    validation: float = 0.25
+    batch_size: int | None = None
+    max_epochs: int = 3000
+    patience: int = 100
+    learning_rate: float | None = None
+    interval: int = 5
+
+    def batch(self, rows: int) -> int:
+        """Return the number of rows per step for so many training rows."""
+        return self.batch_size or min(max(SMALL, rows // BATCHES), LARGE)
+
+
+@dataclass(frozen=True)
+class History:
+    """The history of a fit.
+
+    Args:
+        epochs: the number of epochs, including those of the noise alone.
+        best_epoch: the epoch whose parameters were kept.
+        validation_loss: the validation loss after each evaluated epoch.
+        penalty: the last penalty before each evaluation; empty if there was none.
+        interrupted: whether Ctrl-C ended the fit; the best parameters so far were kept.
+    """
+
+    epochs: int
+    best_epoch: int
+    validation_loss: tuple[float, ...]
+    penalty: tuple[float, ...]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a population, and what it is trained with.
+
+    Args:
+        model: a `GenerativeModel`, which is trained in place.
+        rows: its training rows, standardised.
+        stops: the rows that stop it early.
+        penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
+        lane: members of one lane are pushed on draws with the same random numbers; members whose results are averaged
+            should be in different lanes.
+        loggers: loggers of Lightning, which get 'validation_loss', 'penalty' and 'held', the share of statements that
+            hold in samples, after each evaluation.
+    """
+
+    model: nn.Module
+    rows: Float[Tensor, "n d"]
+    stops: Float[Tensor, "v d"]
+    penalty: Penalty | None = None
+    lane: int = 0
+    loggers: Sequence[Any] = ()
+
+
+def fit(
+    model: nn.Module,
+    rows: Float[Tensor, "n d"],
+    *,
+    penalty: Penalty | None = None,
+    guidance: Guidance | None = None,
+    schedule: Schedule | None = None,
+    fold: int = 0,
+    random_state: int = 0,
+    progress: bool = False,
+    label: str = "fit",
+    fabric: Fabric | None = None,
+    resume: Resume | None = None,
+) -> History:
+    """Train `model` in place, with early stopping on rows that it does not train on: a population of one, see `train`.
+
+    Args:
+        model: a `GenerativeModel`.
+        rows: the rows, standardised; a share of them is held out for validation.
+        penalty: a scalar on samples, usually a `moreso.Regularizer`.
+        guidance: how strongly and how often the penalty is pushed.
+        schedule: how long to train, and on which rows.
+        fold: which share of the random order is held out for validation, counted from the end, from 0. Folds are
+            disjoint.
+        random_state: seed of the split, the order of the rows, the model's noise and the penalty's draws.
+        progress: show a progress bar.
+        label: the name of the progress bar.
+        fabric: device, precision and loggers, as `machine` returns them; by default one CPU.
+        resume: where checkpoints go.
+
+    Raises:
+        TypeError, ValueError: as `train`.
+    """
+    schedule, fabric = schedule or Schedule(), fabric or machine()
+    train_rows, stops = (rows[part] for part in split(len(rows), schedule.validation, random_state, fold))
+    member = Member(model, train_rows, stops, penalty, loggers=fabric.loggers)
+    with Bar(shown=progress).showing() as bar:
+        bar.expect(1)
+        (history,) = train(
+            [member],
+            guidance=guidance,
+            schedule=schedule,
+            random_state=random_state,
+            bar=bar,
+            label=label,
+            fabric=fabric,
+            resume=resume,
+        )
+    return history
+
+
+def train(
+    members: Sequence[Member],
+    *,
+    guidance: Guidance | None = None,
+    schedule: Schedule | None = None,
+    random_state: int = 0,
+    bar: Bar | None = None,
+    label: str = "fit",
+    fabric: Fabric | None = None,
+    resume: Resume | None = None,
+) -> list[History]:
+    """Train the models of a population in place, each with early stopping on its own rows.
+
+    Each step descends on `model.loss(batch) + weight * penalty(model.sample(draws))` of every member. The penalties'
+    draws use their own random numbers, so that a fit with weight 0 is bit-identical to one without penalties. Each
+    member keeps the parameters of the epoch with its lowest validation loss (without the penalty), even if Ctrl-C ends
+    the training early, and leaves the population when it has stopped. No global random state is changed.
+
+    Members of one architecture, with as many rows, are stacked: one call of PyTorch computes all of them. Models that
+    `torch.func.vmap` refuses are trained one after the other, and a warning says so. Random numbers of a member
+    depend on the seed and on its lane alone, so it becomes, but for rounding, what it would become without the others.
+
+    For models that have noise (`HasNoise`), a second phase starts from these parameters and trains the noise alone,
+    with the same penalties and fresh patience. It is skipped after Ctrl-C, and by members that have used up
+    `max_epochs`.
+
+    If a training was killed, a call with the same arguments resumes from its checkpoint, with bit-identical results.
+
+    Args:
+        members: the population; each has a penalty, or none has.
+        guidance: how strongly and how often the penalties are pushed.
+        schedule: how long to train; its share of validation rows is not used, since members bring theirs.
+        random_state: seed of the order of the rows, the models' noise and the penalties' draws.
+        bar: shows the progress.
+        label: the text beside it.
+        fabric: device and precision, as `machine` returns them; by default one CPU.
+        resume: where checkpoints go. The checkpoint of a fit with other rows, settings, models or penalties is refused;
+            but penalties that are not modules cannot be distinguished.
+
+    Returns:
+        The history of each member. After Ctrl-C, members whose turn had not come are missing at the end.
+
+    Raises:
+        TypeError: a model has no `loss` or no `sample`.
+        ValueError: settings are out of range, the precision is "16-mixed", a validation loss is not finite, or samples
+            are not finite (the error names the step).
+    """
+    guidance, schedule, fabric = guidance or Guidance(), schedule or Schedule(), fabric or machine()
+    _check(members, guidance, fabric)
+    done: dict[int, History] = {}
+    lanes = 1 + max(member.lane for member in members)
+    for turn, places in enumerate(_stacks(members, fabric)):
+        loop = _Loop([members[place] for place in places], lanes, guidance, schedule, fabric, random_state)
+        histories = loop.run(bar, label, resume if resume is None or turn == 0 else _numbered(resume, turn))
+        done |= dict(zip(places, histories, strict=True))
+        if histories[-1].interrupted:
+            break
+    count = next((place for place in range(len(members)) if place not in done), len(members))
+    return [done[place] for place in range(count)]
+
+
+class _Loop:
+    """The training of members that are stacked, or of one.
+
+    Args:
+        members: those of the population that are trained at once.
+        lanes: the number of lanes of the population.
+        guidance: see `train`.
+        schedule: see `train`.
+        fabric: see `train`.
+        random_state: see `train`.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        lanes: int,
+        guidance: Guidance,
+        schedule: Schedule,
+        fabric: Fabric,
+        random_state: int,
+    ) -> None:
+        self.members, self.guidance, self.schedule, self.fabric = members, guidance, schedule, fabric
+        self.seed, self.device, self.lanes = random_state, fabric.device, lanes
+        for member in members:
+            member.model.to(self.device)
+            if isinstance(member.model, HasMemory):
+                member.model.remember(member.rows.to(self.device))
+        self.rows = torch.stack([member.rows for member in members]).to(self.device)
+        stops = torch.stack([member.stops for member in members])
+        self.stops = stops.repeat(1, max(1, VALIDATION_DRAWS // stops.shape[1]), 1).to(self.device)
+        self.batch = schedule.batch(self.rows.shape[1])
+        steps = math.ceil(self.rows.shape[1] / self.batch)
+        self.interval = math.ceil(schedule.interval / steps)
+        self.patience = min(schedule.patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / steps)))
+        first = members[0].model
+        noise = noise_names(first)
+        learnt = [name for name, each in first.named_parameters() if each.requires_grad]
+        rate = schedule.learning_rate or (first.learning_rate if isinstance(first, HasLearningRate) else LEARNING_RATE)
+        self.phases = [(learnt, rate)]
+        if noise:
+            self.phases.append((noise, NOISE_PACE * rate))
+
+    def run(self, bar: Bar | None, label: str, resume: Resume | None) -> list[History]:
+        """Train all phases, and return the histories."""
+        interrupted = False
+        with seeded(self.seed, self.device):
+            file = Checkpoint(resume, "" if resume is None else self._purpose())
+            read = file.read()
+            state = State.of(len(self.members)) if read is None else read.state
+            kept = self._tensors() if read is None else {k: v.to(self.device) for k, v in read.part("kept.").items()}
+            try:
+                while state.phase < len(self.phases):
+                    if read is None:
+                        self._restore(kept)
+                        state.keep([i for i, each in enumerate(state.members) if self._goes_on(each)])
+                    carrier = self._carrier(state.active) if state.active else None
+                    if carrier is not None:
+                        try:
+                            self._phase(state, carrier, kept, file, read, bar, label)
+                        finally:
+                            carrier.move(carrier.names)
+                    read = None
+                    state.end_phase()
+            except KeyboardInterrupt:
+                interrupted = True
+            self._restore(kept)
+            file.end(state, kept, interrupted=interrupted)
+        for member in self.members:
+            member.model.eval()
+            for logger in member.loggers:
+                logger.finalize("success")
+        if bar is not None:
+            bar.finish(len(self.members))
+        return [
+            History(each.epochs, each.best_epoch, tuple(each.losses), tuple(each.penalties), interrupted)
+            for each in state.members
+        ]
+
+    def _phase(
+        self,
+        state: State,
+        carrier: Carrier,
+        kept: dict[str, Tensor],
+        file: Checkpoint,
+        read: Read | None,
+        bar: Bar | None,
+        label: str,
+    ) -> None:
+        """Train until every member has stopped."""
+        names, rate = self.phases[state.phase]
+        carrier.move(names)
+        if read is not None:
+            now = carrier.tensors()
+            for name, each in read.part("now.").items():
+                now[name].copy_(each)
+        optimizer = _adam(carrier.moved, rate)
+        push = self._push(carrier, state.active)
+        if read is not None:
+            read.restore(optimizer, push)
+        while state.active:
+            places = torch.tensor(state.active, device=self.device)
+            self._epochs(state, carrier, optimizer, push, self.rows[places])
+            with self.fabric.autocast(), seeded(0, self.device):
+                losses = carrier.validation_loss(self.stops[places]).reshape(-1)
+            better = self._record(state, losses.tolist())
+            if better:
+                now = carrier.tensors()
+                every, own = torch.tensor([state.active[i] for i in better]), torch.tensor(better)
+                for name, each in kept.items():
+                    each[every.to(self.device)] = now[name][own.to(self.device)]
+            if bar is not None:
+                bar.update(label, [self._share(state.phase, each) for each in state.members])
+            stay = [i for i, place in enumerate(state.active) if self._goes_on(state.members[place])]
+            if len(stay) < len(state.active):
+                index = torch.tensor(stay, device=self.device, dtype=torch.long)
+                state.keep([state.active[i] for i in stay])
+                if not state.active:
+                    break
+                carrier.keep(index)
+                optimizer = _adam_of(optimizer, carrier.moved, rate, index)
+                if push is not None:
+                    push.keep(index)
+            if file.due(state):
+                file.write(state, kept, carrier.tensors(), optimizer, push)
+
+    def _epochs(
+        self, state: State, carrier: Carrier, optimizer: torch.optim.Optimizer, push: Push | None, rows: Tensor
+    ) -> None:
+        """Take the steps until the next evaluation."""
+        left = self.schedule.max_epochs - max(state.members[place].epochs for place in state.active)
+        added = None
+        for _ in range(min(self.interval, left)):
+            for batch in _batches(rows, self.batch):
+                optimizer.zero_grad()
+                with self.fabric.autocast():
+                    loss = carrier.loss(batch)
+                self.fabric.backward(loss.sum())
+                if push is not None and state.step % self.guidance.every == 0:
+                    added = push.add(carrier.moved, step=state.step) or added
+                optimizer.step()
+                state.take_step()
+            for place in state.active:
+                state.members[place].take_epoch()
+        if added is not None:
+            pushed = (each.reshape(-1).tolist() for each in (added.penalty, added.held))
+            for place, penalty, held in zip(state.active, *pushed, strict=True):
+                state.members[place].push(penalty, held)
+
+    def _record(self, state: State, losses: Sequence[float]) -> list[int]:
+        """Record validation losses and penalties, and return the positions of the active members that improved."""
+        if not all(map(math.isfinite, losses)):
+            bad = next(loss for loss in losses if not math.isfinite(loss))
+            raise ValueError(f"the model's loss became {bad}. Lower the learning rate or scale the columns.")
+        better = []
+        for index, (place, loss) in enumerate(zip(state.active, losses, strict=True)):
+            each = state.members[place]
+            if each.evaluate(loss):
+                better.append(index)
+            metrics = {"validation_loss": loss}
+            if self._pushes:
+                each.penalties.append(each.pushed)
+                metrics |= {"penalty": each.pushed, "held": each.held}
+            for logger in self.members[place].loggers:
+                logger.log_metrics(metrics, step=each.epochs)
+        return better
+
+    def _goes_on(self, member: Trained) -> bool:
+        return member.epochs < self.schedule.max_epochs and member.waited() <= self.patience
+
+    def _share(self, phase: int, member: Trained) -> float:
+        """Return the share of a member's training that is over if nothing gets better any more."""
+        if phase == len(self.phases) - 1 and not self._goes_on(member):
+            return 1.0
+        own = member.epochs - member.began
+        share = 1.0 if not self._goes_on(member) else own / (own + self.patience + 1 - member.waited())
+        return (phase + share) / len(self.phases)
+
+    @property
+    def _pushes(self) -> bool:
+        return self.members[0].penalty is not None and self.guidance.weight != 0
+
+    def _push(self, carrier: Carrier, active: Sequence[int]) -> Push | None:
+        if not self._pushes:
+            return None
+
+        def draw(n: int) -> Tensor:
+            with self.fabric.autocast():
+                return carrier.sample(n)
+
+        penalties = [member.penalty for member in self.members if member.penalty is not None]
+        for each in penalties:
+            if isinstance(each, nn.Module):
+                each.to(self.device)
+        if len(self.members) == 1:
+            return Push(draw, penalties[0], self.guidance, random_state=self.seed)
+        whole = stack(penalties).keep(torch.tensor(active, device=self.device))
+        return Push(draw, whole, self.guidance, random_state=self.seed)
+
+    def _carrier(self, active: Sequence[int]) -> Carrier:
+        chosen = [self.members[place] for place in active]
+        models = [member.model for member in chosen]
+        if len(self.members) == 1:
+            return Alone(models[0])
+        return Stack(models, [member.lane for member in chosen], self.lanes)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return copies of the tensors of all models, stacked."""
+        every = [dict(named_tensors(member.model)) for member in self.members]
+        return {name: torch.stack([own[name].detach() for own in every]) for name in every[0]}
+
+    def _restore(self, kept: dict[str, Tensor]) -> None:
+        """Copy tensors into the models."""
+        with torch.no_grad():
+            for index, member in enumerate(self.members):
+                for name, each in named_tensors(member.model):
+                    each.copy_(kept[name][index])
+
+    def _purpose(self) -> str:
+        # The number of epochs is left out, so that a longer fit may resume from a shorter one.
+        schedule = self.batch, self.patience, self.phases, self.interval
+        where = str(self.device), self.fabric.strategy.precision.precision
+        rows = [each for member in self.members for each in (member.rows, member.stops)]
+        modules = [each for member in self.members for each in (member.model, member.penalty)]
+        lanes = self.lanes, [member.lane for member in self.members]
+        return purpose(rows, modules, (self.guidance, *schedule, self.seed, *where, NOISE_PACE, *lanes))
+
+
+def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[Int[Tensor, " t"], Int[Tensor, " v"]]:
+    """Return which of n rows `fit` trains on, and its validation rows, at least one."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(random_state))
+    held, most = _held(n, validation), most_folds(n, validation)
+    if not 0 <= fold < most:
+        raise ValueError(
+            f"'fold' must be from 0 to {most - 1}, got {fold}. {n} rows at {validation} each have no other."
+        )
+    start, stop = n - (fold + 1) * held, n - fold * held
+    return torch.cat([order[:start], order[stop:]]), order[start:stop]
+
+
+def most_folds(n: int, validation: float) -> int:
+    """Return the number of disjoint sets of validation rows in n rows."""
+    return n // _held(n, validation)
+
+
+def _held(n: int, validation: float) -> int:
+    return max(1, round(validation * n))
+
+
+def _check(members: Sequence[Member], guidance: Guidance, fabric: Fabric) -> None:
+    for member in members:
+        if not isinstance(member.model, GenerativeModel):
+            raise TypeError(
+                f"the model must have 'loss(x)' and 'sample(n)', got {type(member.model).__name__}. See moreso.models."
+            )
+    problems = guidance.problems()
+    if fabric.strategy.precision.precision == "16-mixed":
+        problems.append("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
+    """Yield the positions of members that are trained together."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for place, member in enumerate(members):
+        shapes = tuple(member.rows.shape), tuple(member.stops.shape)
+        alike.setdefault((signature(member.model), *shapes, member.penalty is None), []).append(place)
+    for places in alike.values():
+        first = [members[place] for place in places[:2]]
+        reason = ""
+        if len(places) > 1:
+            reason = refusal([member.model for member in first], first[0].rows)
+        if reason:
+            warnings.warn(
+                f"the {len(places)} models of class '{type(first[0].model).__name__}' are trained one after the other, "
+                f"since PyTorch cannot stack them: {reason}. This takes longer and changes nothing else.",
+                stacklevel=3,
+            )
+        size = 1 if reason else STACKED
+        for start in range(0, len(places), size):
+            yield places[start : start + size]
+
+
+def _numbered(resume: Resume, turn: int) -> Resume:
+    return Resume(f"{resume.path}-{turn + 1}", resume.every, resume.keep)
+
+
+def _batches(rows: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield batches of the rows of all members, in random order."""
+    n = rows.shape[1]
+    if size >= n:
+        yield rows
+        return
+    for part in torch.randperm(n, device=rows.device).split(size):
+        yield rows[:, part]
+
+
+def _adam(moved: Sequence[Tensor], rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(moved, lr=rate, fused=True)
+
+
+def _adam_of(
+    former: torch.optim.Optimizer, moved: Sequence[Tensor], rate: float, members: Int[Tensor, " m"]
+) -> torch.optim.Adam:
+    """Return the optimizer of some members, with their moments."""
+    optimizer = _adam(moved, rate)
+    states = former.state_dict()["state"]
+    chosen = {
+        index: {key: value[members] if value.ndim else value for key, value in own.items()}
+        for index, own in states.items()
+    }
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": chosen})
+    return optimizer
