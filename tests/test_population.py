@@ -130,6 +130,35 @@ def test_models_that_cannot_be_stacked_are_trained_one_after_the_other_and_told(
         train(refused[:1], schedule=SHORT)
 
 
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.second(self.first(x)) - x).square().mean()
+
+    def sample(self, n: int) -> torch.Tensor:
+        sample: torch.Tensor = self.second(self.first(torch.randn(n, 3)))
+        return sample
+
+
+def test_tensors_that_layers_share_stay_shared() -> None:
+    models = [Tied() for _ in range(2)]
+    x = torch.stack([rows(20, 0), rows(20, 1)])
+    stack = Stack(models)
+    stack.move(stack.names)
+    with torch.no_grad():
+        expected = torch.stack([model.loss(own) for model, own in zip(models, x, strict=True)])
+    torch.testing.assert_close(stack.loss(x).detach(), expected)
+    train([Member(model, own[:15], own[15:]) for model, own in zip(models, x, strict=True)], schedule=SHORT)
+    for model, before, own in zip(models, expected, x, strict=True):
+        assert torch.equal(model.first.weight, model.second.weight) and model.loss(own) < before
+
+
 def test_models_of_other_settings_are_no_stack() -> None:
     """What a forward pass reads from a module, such as a bound of the noise, may not be that of another member."""
     members = [Member(VAE(3, min_scale=scale), rows(30, 0), rows(10, 1)) for scale in (0.05, 0.5)]

@@ -60,11 +60,12 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_fit() -> None:
 def test_the_noise_is_trained_on_alone_from_the_best_epoch(stated: str | None) -> None:
     """Beside the same fit of the same model that does not tell its noise."""
     table, found, histories = 0.3 * rows(12), [], []
-    for build in (FactorAnalysis, Noisy):
+    # What comes before the noise waits for two thirds of the epochs.
+    for build, patience in ((FactorAnalysis, 10), (Noisy, 15)):
         penalty = Regularizer(Knowledge.parse(stated), ["a", "b", "c"], data=table) if stated else None
         trained = model(build)
         histories.append(
-            fit(trained, table, penalty=penalty, schedule=Schedule(interval=1, patience=15, learning_rate=0.02))
+            fit(trained, table, penalty=penalty, schedule=Schedule(interval=1, patience=patience, learning_rate=0.02))
         )
         found.append({name: value.detach().clone() for name, value in trained.named_parameters()})
         assert all(parameter.requires_grad for parameter in trained.parameters())
@@ -107,7 +108,7 @@ def test_patience_is_shorter_where_an_epoch_is_many_steps() -> None:
 
     with torch.random.fork_rng():
         still = Still(1, 1)
-    for n, batch_size, patience in ((40, 10, 100), (40, 1, 67), (400, 1, 10)):
+    for n, batch_size, patience in ((40, 10, 150), (40, 1, 67), (400, 1, 10)):
         history = fit(still, rows(n), schedule=Schedule(interval=1, batch_size=batch_size, max_epochs=300))
         assert history.best_epoch == 0
         assert history.epochs == patience + 1
@@ -195,7 +196,7 @@ def test_a_penalty_is_asked_at_every_kth_step() -> None:
         assert seen == [7] * expected
 
 
-LONG = Schedule(interval=1, learning_rate=5e-3, patience=8, batch_size=10, validation=0.25)
+LONG = Schedule(interval=1, learning_rate=5e-3, patience=12, batch_size=10, validation=0.25)
 KNOWLEDGE = Knowledge.parse("a: b > c\nb: c > a")
 
 
@@ -236,7 +237,7 @@ def test_a_killed_fit_goes_on_to_the_same_bits(deadly: int, tmp_path: Path) -> N
     (resumed, calls, state), (whole, all_calls, expected) = found
     assert deadly - 24 <= all_calls - calls < deadly, "it went on from the last checkpoint, not from the start"
     assert resumed == whole
-    alone = 3 * (whole.best_epoch + LONG.patience + 1)
+    alone = 3 * (whole.best_epoch + 2 * LONG.patience // 3 + 1)
     assert (deadly > alone) == (deadly == 115), "one is killed while the noise is trained on alone"
     assert all(torch.equal(state[name], expected[name]) for name in expected)
     assert not path.exists()

@@ -30,9 +30,9 @@ WIDEST = 40.0
 EXACT_ROWS = 50_000
 """The exact path refuses more rows than this, since it would take hours."""
 
-PIECE, PER_SAMPLE = 2**20, 64
-"""The most numbers in the features or Gram matrices of the members that are computed at once, and about how many
-features one number of a sample has."""
+PIECE, PER_SAMPLE = {"cpu": 2**20, "cuda": 2**27}, 64
+"""The most numbers in the features or Gram matrices of the members that are computed at once, by the type of the
+device, and about how many features one number of a sample has."""
 
 ROWS = 1024
 """Standard errors are summed over chunks of this many rows."""
@@ -200,7 +200,7 @@ def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: in
     if samples.ndim == 2:
         yield samples, *others
         return
-    size = max(1, PIECE // numbers)
+    size = max(1, PIECE.get(samples.device.type, PIECE["cpu"]) // numbers)
     yield from zip(*(each.split(size, -3) for each in (samples, *others)), strict=True)
 
 

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +18,7 @@ from moreso.training.device import machine
 from moreso.training.progress import Bar
 from moreso.training.stack import Alone, Carrier, Stack, named_tensors, noise_names, refusal, signature
 
-VALIDATION_DRAWS = 512
+VALIDATION_DRAWS = 256
 """Few validation rows are repeated to about this many, to average out the noise of a stochastic loss."""
 
 LEARNING_RATE = 5e-3
@@ -33,8 +33,8 @@ PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
 BATCHES, SMALL, LARGE = 64, 128, 1024
 """By default an epoch has about so many batches, of at least `SMALL` and at most `LARGE` rows."""
 
-STACKED = 48
-"""The most members in one stack; larger stacks no longer fit in a processor's cache."""
+STACKED = {"cpu": 48, "cuda": 1024}
+"""The most members in one stack, by the type of the device; larger stacks no longer fit in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Schedule:
         batch_size: rows per step; if it exceeds the number of rows, an epoch is one step. By default it grows with the
             table, from 128 to 1024, see `BATCHES`.
         max_epochs: the most epochs to train, including those of the noise.
-        patience: epochs without improvement after which training stops; fewer on long tables, see `PATIENT_STEPS`.
+        patience: epochs without improvement after which training stops; fewer on long tables, see `PATIENT_STEPS`. If
+            the noise is trained alone afterwards, two thirds as many end what comes before.
         learning_rate: the learning rate of Adam; by default that of the model, or 0.005. The noise alone learns with
             `NOISE_PACE` times as much.
         interval: the least number of steps from one evaluation of the validation rows to the next, at the end of an
@@ -56,7 +57,7 @@ class Schedule:
     validation: float = 0.25
     batch_size: int | None = None
     max_epochs: int = 3000
-    patience: int = 100
+    patience: int = 150
     learning_rate: float | None = None
     interval: int = 5
 
@@ -93,8 +94,8 @@ class Member:
         rows: its training rows, standardised.
         stops: the rows that stop it early.
         penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
-        lane: members of one lane are pushed on draws with the same random numbers; members whose results are averaged
-            should be in different lanes.
+        lane: members of one lane get the same random numbers; members whose results are averaged should be in
+            different lanes.
         loggers: loggers of Lightning, which get 'validation_loss', 'penalty' and 'held', the share of statements that
             hold in samples, after each evaluation.
     """
@@ -219,6 +220,20 @@ def train(
     return [done[place] for place in range(count)]
 
 
+class _Phase(NamedTuple):
+    """A part of the training.
+
+    Args:
+        names: the parameters that are trained.
+        rate: their learning rate.
+        patience: epochs without improvement that end it.
+    """
+
+    names: Sequence[str]
+    rate: float
+    patience: int
+
+
 class _Loop:
     """The training of members that are stacked, or of one.
 
@@ -252,14 +267,14 @@ class _Loop:
         self.batch = schedule.batch(self.rows.shape[1])
         steps = math.ceil(self.rows.shape[1] / self.batch)
         self.interval = math.ceil(schedule.interval / steps)
-        self.patience = min(schedule.patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / steps)))
+        patience = min(schedule.patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / steps)))
         first = members[0].model
         noise = noise_names(first)
         learnt = [name for name, each in first.named_parameters() if each.requires_grad]
         rate = schedule.learning_rate or (first.learning_rate if isinstance(first, HasLearningRate) else LEARNING_RATE)
-        self.phases = [(learnt, rate)]
+        self.phases = [_Phase(learnt, rate, patience)]
         if noise:
-            self.phases.append((noise, NOISE_PACE * rate))
+            self.phases = [_Phase(learnt, rate, 2 * patience // 3), _Phase(noise, NOISE_PACE * rate, patience)]
 
     def run(self, bar: Bar | None, label: str, resume: Resume | None) -> list[History]:
         """Train all phases, and return the histories."""
@@ -273,7 +288,7 @@ class _Loop:
                 while state.phase < len(self.phases):
                     if read is None:
                         self._restore(kept)
-                        state.keep([i for i, each in enumerate(state.members) if self._goes_on(each)])
+                        state.keep([i for i, each in enumerate(state.members) if self._goes_on(state.phase, each)])
                     carrier = self._carrier(state.active) if state.active else None
                     if carrier is not None:
                         try:
@@ -308,7 +323,7 @@ class _Loop:
         label: str,
     ) -> None:
         """Train until every member has stopped."""
-        names, rate = self.phases[state.phase]
+        names, rate, _ = self.phases[state.phase]
         carrier.move(names)
         if read is not None:
             now = carrier.tensors()
@@ -331,7 +346,7 @@ class _Loop:
                     each[every.to(self.device)] = now[name][own.to(self.device)]
             if bar is not None:
                 bar.update(label, [self._share(state.phase, each) for each in state.members])
-            stay = [i for i, place in enumerate(state.active) if self._goes_on(state.members[place])]
+            stay = [i for i, place in enumerate(state.active) if self._goes_on(state.phase, state.members[place])]
             if len(stay) < len(state.active):
                 index = torch.tensor(stay, device=self.device, dtype=torch.long)
                 state.keep([state.active[i] for i in stay])
@@ -385,15 +400,17 @@ class _Loop:
                 logger.log_metrics(metrics, step=each.epochs)
         return better
 
-    def _goes_on(self, member: Trained) -> bool:
-        return member.epochs < self.schedule.max_epochs and member.waited() <= self.patience
+    def _goes_on(self, phase: int, member: Trained) -> bool:
+        return member.epochs < self.schedule.max_epochs and member.waited() <= self.phases[phase].patience
 
     def _share(self, phase: int, member: Trained) -> float:
         """Return the share of a member's training that is over if nothing gets better any more."""
-        if phase == len(self.phases) - 1 and not self._goes_on(member):
+        if phase == len(self.phases) - 1 and not self._goes_on(phase, member):
             return 1.0
         own = member.epochs - member.began
-        share = 1.0 if not self._goes_on(member) else own / (own + self.patience + 1 - member.waited())
+        share = (
+            1.0 if not self._goes_on(phase, member) else own / (own + self.phases[phase].patience + 1 - member.waited())
+        )
         return (phase + share) / len(self.phases)
 
     @property
@@ -438,7 +455,7 @@ class _Loop:
 
     def _purpose(self) -> str:
         # The number of epochs is left out, so that a longer fit may resume from a shorter one.
-        schedule = self.batch, self.patience, self.phases, self.interval
+        schedule = self.batch, self.phases, self.interval
         where = str(self.device), self.fabric.strategy.precision.precision
         rows = [each for member in self.members for each in (member.rows, member.stops)]
         modules = [each for member in self.members for each in (member.model, member.penalty)]
@@ -497,7 +514,7 @@ def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
                 f"since PyTorch cannot stack them: {reason}. This takes longer and changes nothing else.",
                 stacklevel=3,
             )
-        size = 1 if reason else STACKED
+        size = 1 if reason else STACKED.get(fabric.device.type, STACKED["cpu"])
         for start in range(0, len(places), size):
             yield places[start : start + size]
 

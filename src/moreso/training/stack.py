@@ -1,8 +1,8 @@
 """Several models as one: stacked parameters, so that one call computes what a call per model would."""
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import chain
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 from torch.overrides import TorchFunctionMode
 
 from moreso.guidance import seeded
@@ -110,9 +110,9 @@ class Stack:
     """Models of one architecture whose parameters and buffers are stacked.
 
     Random numbers of a member do not depend on the others: a stack of two fits gives what each would give by itself,
-    and fits that differ in their statements can be compared number by number. Losses of all members have the same
-    random numbers; samples of members in different lanes have different ones. Otherwise an ensemble's members would all
-    be pushed by the errors of the same draws, which a mean over them does not cancel (docs/decisions/0016).
+    and fits that differ in their statements can be compared number by number. Members in different lanes have different
+    random numbers. Otherwise an ensemble's members would all err in the same way, which a mean over them does not
+    cancel (docs/decisions/0016).
 
     What is trained is one matrix with a row per member, of which the parameters are views: one tensor to add a gradient
     to, to measure and to step, in place of a dozen.
@@ -128,6 +128,7 @@ class Stack:
 
     def __init__(self, models: Sequence[nn.Module], lanes: Sequence[int] = (), count: int = 1) -> None:
         self.base = copy.deepcopy(models[0])
+        self.slots = _slots(self.base)
         parameters, buffers = stack_module_state(list(models))
         self.names = [name for name, each in parameters.items() if each.requires_grad]
         self.fixed = {name: each.detach() for name, each in chain(parameters.items(), buffers.items())}
@@ -181,17 +182,49 @@ class Stack:
 
     def _call(self, method: str, *constants: object) -> Callable[..., Tensor]:
         """Return a function that calls a method of every member."""
-        module = _Method(self.base, method)
-
-        lanes = self.count > 1 and method == "sample"
+        function = getattr(self.base, method)
 
         def call(state: dict[str, Tensor], lane: Tensor, *rows: Tensor) -> Tensor:
-            own = {f"model.{name}": each for name, each in state.items()}
-            with _Lane(lane, self.count) if lanes else nullcontext():
-                result: Tensor = functional_call(module, own, (*rows, *constants))
+            with _bound(self.slots, state), _Lane(lane, self.count) if self.count > 1 else nullcontext():
+                result: Tensor = function(*rows, *constants)
             return result
 
         return vmap(call, randomness="same")
+
+
+Slot = tuple[dict[str, Any], str, str]
+"""The parameters or buffers of a module, the name of one of them there, and its name in the whole model."""
+
+
+def _slots(model: nn.Module) -> list[Slot]:
+    """Return the place of every parameter and buffer of a model."""
+    found: list[Slot] = []
+    first: dict[int, str] = {}
+    for prefix, module in model.named_modules():
+        for own in (module._parameters, module._buffers):
+            for name, each in own.items():
+                if each is not None:
+                    whole = f"{prefix}.{name}" if prefix else name
+                    # A tensor that several modules share has one name.
+                    found.append((own, name, first.setdefault(id(each), whole)))
+    return found
+
+
+@contextmanager
+def _bound(slots: Sequence[Slot], state: dict[str, Tensor]) -> Iterator[None]:
+    """Put tensors in the places of a model's parameters and buffers for a while.
+
+    As `torch.func.functional_call` does, which walks through all modules at every call: as long as a step of a small
+    model takes.
+    """
+    before = [own[name] for own, name, _ in slots]
+    for own, name, whole in slots:
+        own[name] = state.get(whole, own[name])
+    try:
+        yield
+    finally:
+        for (own, name, _), each in zip(slots, before, strict=True):
+            own[name] = each
 
 
 class _Lane(TorchFunctionMode):
@@ -218,18 +251,6 @@ class _Lane(TorchFunctionMode):
             size = args if isinstance(args[0], int) else args[0]
             return func(self.count, *size, **kwargs)[self.lane]
         return func(*args, **kwargs)
-
-
-class _Method(nn.Module):
-    """A method of a model as the forward pass of a module, which is what `functional_call` calls."""
-
-    def __init__(self, model: nn.Module, method: str) -> None:
-        super().__init__()
-        self.model, self.method = model, method
-
-    def forward(self, *arguments: object) -> Tensor:
-        result: Tensor = getattr(self.model, self.method)(*arguments)
-        return result
 
 
 def signature(model: nn.Module) -> str:
