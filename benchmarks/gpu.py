@@ -16,7 +16,7 @@ from moreso import Knowledge, Regularizer
 from moreso.cli import knowledge_text, patients
 from moreso.guidance import Guidance, Push, stack
 from moreso.models import VAE
-from moreso.training.stack import Stack
+from moreso.training import Stack
 
 RESULTS = Path(__file__).parent / "results" / "gpu.jsonl"
 MEMBERS = 8, 1000

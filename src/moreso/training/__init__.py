@@ -4,6 +4,7 @@ from moreso.training.checkpoint import Resume
 from moreso.training.device import machine, machine_problems
 from moreso.training.population import History, Member, Schedule, fit, most_folds, split, train
 from moreso.training.progress import Bar
+from moreso.training.stack import Stack
 
 __all__ = [
     "Bar",
@@ -11,6 +12,7 @@ __all__ = [
     "Member",
     "Resume",
     "Schedule",
+    "Stack",
     "fit",
     "machine",
     "machine_problems",
