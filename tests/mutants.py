@@ -152,8 +152,8 @@ MUTANTS = [
     Mutant(
         "error of the normalised form without its denominator",
         "moreso.dependence.engine:Dependence.influence",
-        r" - pull\b",
-        "",
+        r"spread -= .*",
+        "pass",
         "dependence",
     ),
     Mutant(
@@ -166,8 +166,8 @@ MUTANTS = [
     Mutant(
         "error of the sum in place of the difference",
         "moreso.dependence.engine:Dependence.standard_error",
-        r"\] - spread\b",
-        "] + spread",
+        r" - each\b",
+        " + each",
         "relative",
     ),
     # Gaps and their test.
@@ -210,7 +210,7 @@ MUTANTS = [
         "adapters",
         "share_standard_errors",
     ),
-    Mutant("penalty climbs", "moreso.guidance:Push.__call__", r"\+ own\b", "- own", "regularizer"),
+    Mutant("penalty climbs", "moreso.guidance:Push.add", r"\+ own\b", "- own", "regularizer"),
     Mutant(
         "ratio of the gradients upside down",
         "moreso.guidance:relative_weight",
@@ -260,9 +260,9 @@ MUTANTS = [
     ),
     Mutant(
         "the worse dropout is kept",
-        "moreso.synthesizer.selection:choose_dropout",
-        r" > ",
-        " < ",
+        "moreso.synthesizer.selection:likeliest",
+        r"\bmax\(",
+        "min(",
         "synthesizer",
         "choose_the_dropout",
     ),
