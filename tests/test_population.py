@@ -171,6 +171,26 @@ def test_models_of_other_settings_are_no_stack() -> None:
     assert first != second
 
 
+def test_a_tensor_that_is_no_buffer_keeps_models_apart() -> None:
+    """Stacked, all members would compute with that of the first."""
+
+    class Shifted(FactorAnalysis):
+        def __init__(self, shift: float) -> None:
+            super().__init__(3)
+            self.shift = torch.tensor([shift])
+
+        def loss(self, x: torch.Tensor) -> torch.Tensor:
+            return super().loss(x + self.shift)
+
+    def members() -> list[Member]:
+        made = [Member(Shifted(shift), rows(30, 0), rows(10, 1)) for shift in (0.0, 3.0)]
+        made[1].model.load_state_dict(made[0].model.state_dict())
+        return made
+
+    first, second = train(members(), schedule=SHORT)
+    assert first.validation_loss[0] < second.validation_loss[0]
+
+
 class Killing(Regularizer):
     """A regularizer whose population kills its process, as the operating system does, at its nth push."""
 

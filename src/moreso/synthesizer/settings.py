@@ -34,7 +34,7 @@ class Settings:
 
     Args:
         members: the number of models in the ensemble, at most 1 / `validation`; by default 4 up to 200 rows, and fewer
-            above. n models take n times as long; plain VAEs take twice that to choose their dropout rate.
+            above. They are trained at once, which takes less than so many times as long.
         validation: share of the rows that each member uses for early stopping and is not trained on.
         dropout: dropout rate of the model "vae", which regularizes it. By default an ensemble is fitted without dropout
             and with a rate of .3, and the one under which validation rows are more likely is kept. 0 saves that time.

@@ -14,7 +14,7 @@ from torch.func import stack_module_state, vmap
 from torch.overrides import TorchFunctionMode
 
 from moreso.guidance import seeded
-from moreso.models import HasNoise, HasValidationLoss
+from moreso.models import GenerativeModel, HasNoise, HasValidationLoss
 
 LIKE: dict[Any, Callable[..., Tensor]] = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
 """What draws numbers in the shape of a tensor -> what draws them in a given shape."""
@@ -69,38 +69,37 @@ class Alone:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model: Any = model
+        assert isinstance(model, GenerativeModel)
+        self.module, self.model = model, model
         self.names = [name for name, each in model.named_parameters() if each.requires_grad]
         self.moved: Sequence[Tensor] = []
         self.watched = "validation_loss" if isinstance(model, HasValidationLoss) else "loss"
 
     def loss(self, rows: Float[Tensor, "1 n d"]) -> Float[Tensor, ""]:
         """Return the loss."""
-        self.model.train()
-        loss: Tensor = self.model.loss(rows[0])
-        return loss
+        self.module.train()
+        return self.model.loss(rows[0])
 
     def validation_loss(self, rows: Float[Tensor, "1 n d"]) -> Float[Tensor, ""]:
         """Return what early stopping watches, without gradient."""
-        self.model.eval()
+        self.module.eval()
         with torch.no_grad():
             return torch.as_tensor(getattr(self.model, self.watched)(rows[0]))
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return samples with gradient."""
-        samples: Tensor = self.model.sample(n)
-        return samples
+        return self.model.sample(n)
 
     def move(self, names: Sequence[str]) -> None:
         """Train these parameters alone."""
-        parameters = dict(self.model.named_parameters())
+        parameters = dict(self.module.named_parameters())
         for name in self.names:
             parameters[name].requires_grad_(name in names)
         self.moved = [parameters[name] for name in names]
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all parameters and buffers with a leading dimension of one member; they share their memory."""
-        return {name: each.detach()[None] for name, each in named_tensors(self.model)}
+        return {name: each.detach()[None] for name, each in named_tensors(self.module)}
 
     def keep(self, members: Tensor) -> None:
         """Go on with the one member."""
@@ -257,7 +256,9 @@ def signature(model: nn.Module) -> str:
     """Return a text that is the same for models which may be stacked: classes, settings, and shapes."""
     parts = []
     for name, module in model.named_modules():
-        plain = {key: value for key, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+        # Tensors that are no buffers are not stacked: all members would compute with those of the first.
+        own = {key: value.tolist() if isinstance(value, Tensor) else value for key, value in vars(module).items()}
+        plain = {key: value for key, value in own.items() if isinstance(value, bool | int | float | str | tuple | list)}
         parts.append(f"{name} {type(module).__qualname__} {sorted(plain.items())}")
     shapes = [f"{name} {tuple(each.shape)} {each.dtype} {each.requires_grad}" for name, each in named_tensors(model)]
     return "\n".join(parts + shapes)
