@@ -21,6 +21,8 @@ from moreso.cli import main
 from moreso.cli import run as demo
 from moreso.models import MODELS
 
+READ = "data.csv: read 60 rows x 4 columns, separated by ','."
+
 
 @pytest.fixture
 def folder(tmp_path: Path, plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -55,6 +57,7 @@ def test_check_tells_what_follows_and_what_contradicts(folder: Path) -> None:
     code, output = run("check", "good.txt", "--features", "data.csv")
     assert code == 0
     assert output.splitlines() == [
+        READ,
         "good.txt: 2 statements, 1 named group, 4 features.",
         "no statements contradict each other.",
         "redundant statements: 1",
@@ -131,6 +134,7 @@ def test_derive_writes_what_audit_reads(folder: Path) -> None:
     code, output = run("derive", "sites.csv", "--features", "data.csv", "-o", "derived.txt", "--per-feature", "1")
     assert code == 0
     assert output == (
+        f"{READ}\n"
         "wrote derived.txt: 2 statements about 3 features, from a map (straight lines); 1 of 4 left out: not in "
         "data.csv. Audit them: moreso audit data.csv derived.txt\n"
     )
@@ -217,6 +221,7 @@ def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
     result = CliRunner().invoke(main, ["ask", "data.csv", "--features", "inlet, outlte"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
+        f"{READ}\n"
         "'outlte' is no column of the table. Check the spelling.\n"
         "3 to 100 features can be compared, got 2. Name those that matter.\n"
     )
@@ -254,7 +259,7 @@ CALLS: dict[str, tuple[str, list[Callable[..., Any]]]] = {
 }
 
 # Option of any command -> argument of its functions; None: of the command alone.
-OWN = ("output", "folder", "show", "form", "as_json", "training")
+OWN = ("output", "folder", "show", "form", "as_json", "training", "separator", "decimal", "encoding", "column")
 NAMES: dict[str, str | None] = {"seed": "random_state", "data": "features", **dict.fromkeys(OWN)}
 
 OTHER_DEFAULTS = {("fit", "seed"): (0, None)}

@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from moreso import Knowledge, Synthesizer, audit, report
 from moreso.models import MODELS
-from moreso.tabular import ColumnEncoder, TableEncoder, measure, table_problems
+from moreso.tabular import ColumnEncoder, TableEncoder, find_identifiers, measure, table_problems
 from moreso.tabular.encodings import Coded, Constant, Levels, Numeric
 
 N = 80
@@ -143,7 +143,10 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], list[str]]] = {
     "four rows": (lambda: everyone(4, c=["x", "y", "x", None]), []),
     "odd index": (lambda: everyone().set_axis(pd.date_range("2020", periods=30)), []),
     "repeated index": (lambda: everyone(c=["x", "y", None] * 10).set_axis([1] * 30), []),
-    "unicode": (lambda: everyone(30, **{"température °C": range(30), "名前": ["é", "雪", "🙂"] * 10, "a b\tc": 1}), []),
+    "unicode": (
+        lambda: everyone(30, **{"température °C": range(0, 90, 3), "名前": ["é", "雪", "🙂"] * 10, "a b\tc": 1}),
+        [],
+    ),
     "rare level": (lambda: everyone(300, c=["common"] * 299 + ["rare"], d=["p", "q"] * 149 + ["r", "s"]), []),
     "high cardinality": (lambda: everyone(600, c=[f"city {i % 250}" for i in range(600)]), []),
     "zero-inflated": (lambda: everyone(c=np.r_[np.zeros(18), np.arange(1, 13) ** 2.0]), []),
@@ -185,9 +188,9 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], list[str]]] = {
         ],
     ),
     "names of rows": (
-        lambda: everyone(150, c=[f"row {i}" for i in range(150)]),
+        lambda: everyone(150, c=[f"row {i % 100}" for i in range(150)]),
         [
-            "column 'c' holds 150 different texts in 150 rows, like names of rows, and a model of them would repeat "
+            "column 'c' holds 100 different texts in 150 rows, like names of rows, and a model of them would repeat "
             "the rows. Leave it out, or put rare ones together; numbers or dates stored as text, convert."
         ],
     ),
@@ -254,9 +257,10 @@ def test_any_schema_comes_back(data: st.DataObject) -> None:
     size = data.draw(st.integers(4, 30))
     kinds = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=5))
     table = pd.DataFrame({f"c{i}": data.draw(_column(kind, size)) for i, kind in enumerate(kinds)}).assign(
-        x=np.arange(size)
+        x=np.arange(size) / 2
     )
-    assume(not table_problems(table, modelled=True))  # a text in few rows may be taken for names of rows
+    # A text in few rows may be taken for names of rows.
+    assume(not table_problems(table, modelled=True) and not find_identifiers(table))
     fitted = quick(max_epochs=2).fit(table)
     sample = fitted.sample(20)
     pd.testing.assert_series_equal(sample.dtypes, table.dtypes)

@@ -14,7 +14,7 @@ from moreso.tabular import column_problems, read_table, table_problems, write_ta
 def test_a_table_is_read_back(plant: pd.DataFrame, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"plant.{suffix}"
     write_table(plant, path)
-    pd.testing.assert_frame_equal(read_table(path), plant)
+    pd.testing.assert_frame_equal(read_table(path).table, plant)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -67,7 +67,7 @@ def test_a_query_gives_a_table(plant: pd.DataFrame, tmp_path: Path, monkeypatch:
     query = tmp_path / "plant.sql"
     query.write_text("SELECT inlet, flow FROM 'part*.parquet' WHERE flow > 20 ORDER BY inlet;")
     expected = plant[plant.flow > 20][["inlet", "flow"]].sort_values("inlet", ignore_index=True)
-    pd.testing.assert_frame_equal(read_table(query), expected)
+    pd.testing.assert_frame_equal(read_table(query).table, expected)
     for text, reason in (("SELECT nothing", "Binder Error"), ("CREATE TABLE t(x INT)", "end it with a SELECT")):
         query.write_text(text)
         with pytest.raises(ValueError, match=rf"plant.sql: is not a query that works \(.*{reason}"):
@@ -87,10 +87,10 @@ def test_a_query_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_texts_with_too_many_levels_are_refused(plant: pd.DataFrame) -> None:
     """By audit and model alike; statements also compare no more than 100 levels."""
     assert table_problems(plant.assign(site=["north", "south"] * 30), ["site"], modelled=True) == []
-    named = plant.assign(site=[f"n{i}" for i in range(60)])
+    named = plant.assign(site=[f"n{i % 40}" for i in range(60)])
     for measured, modelled in ((["site"], False), ((), True), (["site"], True)):
         (problem,) = table_problems(named, measured, modelled=modelled)
-        assert "column 'site' holds 60 different texts in 60 rows" in problem
+        assert "column 'site' holds 40 different texts in 60 rows" in problem
     towns = pd.concat([plant] * 5).assign(site=[f"n{i % 120}" for i in range(300)])
     assert table_problems(towns, modelled=True) == []
     (problem,) = table_problems(towns, ["site"], modelled=True)

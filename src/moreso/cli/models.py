@@ -6,14 +6,18 @@ The defaults are repeated here, since importing them would load PyTorch; a test 
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import moreso
 from moreso import tabular
 from moreso._files import check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console
-from moreso.relations import explain_left_out
+from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables
+from moreso.relations import Knowledge, explain_left_out
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = "factor, vae, gan, vaegan, gplvm, flow, flowmatching"
 
@@ -38,6 +42,7 @@ model_option = click.option("--model", default="vae", show_default=True, help=f"
 @click.option("--precision", default="32-true", show_default=True, help="'32-true' or 'bf16-mixed'.")
 @click.option("--log", type=FILE, help="Folder for a CSV log of loss, penalty and share of statements held.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@reads_tables
 def fit(
     data: Path,
     knowledge: Path | None,
@@ -50,6 +55,7 @@ def fit(
     precision: str,
     log: Path | None,
     seed: int,
+    reading: tabular.Reading,
 ) -> None:
     """Train a model on DATA with KNOWLEDGE, and the same model without it for comparison.
 
@@ -57,7 +63,7 @@ def fit(
     """
     problems = Collector()
     problems.attempt(check_writable, output)
-    table = problems.attempt(tabular.read_table, data)
+    table = problems.table(data, reading)
     known = None if knowledge is None else problems.knowledge(knowledge, table)
     number = problems.attempt(_weight, weight)
     synthesizer = moreso.Synthesizer(
@@ -68,7 +74,7 @@ def fit(
         device=device,
         progress=True,
         random_state=seed,
-        settings=moreso.Settings(precision=precision),
+        settings=moreso.Settings(precision=precision, identifiers=_identifiers(table, known, reading)),
     )
     # The collector has already reported names that are not columns.
     readable = known if known is None or table is None else known.restrict(map(str, table.columns))
@@ -79,6 +85,8 @@ def fit(
         warnings.simplefilter("ignore")
         synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint", log=log).save(output)
     console = plain_console()
+    for sentence in synthesizer.encoder_.describe():
+        console.print(sentence, markup=False)
     for relation in synthesizer.left_out_:
         text = str(relation) if known is None else known.describe(relation)
         console.print(explain_left_out(text), style="red", markup=False)
@@ -90,6 +98,19 @@ def fit(
         console.print("interrupted: the best model so far was kept.")
     best = ", ".join(f"{history.best_epoch + 1} of {history.epochs}" for history in synthesizer.histories_)
     console.print(f"wrote {output}: {model}, best epoch {best}.", markup=False)
+
+
+def _identifiers(
+    table: "pd.DataFrame | None", known: Knowledge | None, reading: tabular.Reading
+) -> tuple[str, ...] | None:
+    """Return the columns of identifiers: those that look so, and those of which the user says so."""
+    if table is None or not reading.kinds:
+        return None
+    named = {*reading.kinds, *(known.features if known else ())}
+    return (
+        *tabular.find_identifiers(table, named),
+        *(name for name, kind in reading.kinds.items() if kind == "identifiers"),
+    )
 
 
 def _weight(text: str) -> float | str:
@@ -135,7 +156,17 @@ def splitting(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-o", "--output", type=FILE, required=True, help="An .html or .json file.")
 @click.option("--training", type=FILE, help="The training rows: refit models to show what each statement is worth.")
 @splitting
-def report(model: Path, data: Path, output: Path, training: Path | None, splits: int, budget: int, seed: int) -> None:
+@reads_tables
+def report(
+    model: Path,
+    data: Path,
+    output: Path,
+    training: Path | None,
+    splits: int,
+    budget: int,
+    seed: int,
+    reading: tabular.Reading,
+) -> None:
     """Compare DATA with samples of MODEL, trained without and with knowledge.
 
     Use rows that the model was not trained on, else the likelihood is too optimistic. With --training, the report also
@@ -144,8 +175,8 @@ def report(model: Path, data: Path, output: Path, training: Path | None, splits:
     problems = Collector()
     problems.attempt(check_writable, output)
     loaded = problems.attempt(moreso.Synthesizer.load, model)
-    table = problems.attempt(tabular.read_table, data)
-    rows = None if training is None else problems.attempt(tabular.read_table, training)
+    table = problems.table(data, reading)
+    rows = None if training is None else problems.table(training, reading)
     problems.end()
     assert loaded is not None and table is not None
     with misuse():
@@ -170,13 +201,23 @@ def report(model: Path, data: Path, output: Path, training: Path | None, splits:
 @model_option
 @splitting
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def worth(data: Path, knowledge: Path, model: str, splits: int, budget: int, as_json: bool, seed: int) -> None:
+@reads_tables
+def worth(
+    data: Path,
+    knowledge: Path,
+    model: str,
+    splits: int,
+    budget: int,
+    as_json: bool,
+    seed: int,
+    reading: tabular.Reading,
+) -> None:
     """Show what KNOWLEDGE gains on rows of DATA that no model saw, and which statements carry the gain.
 
     In each random split, the model is fitted without and with KNOWLEDGE to 80% of the rows and scored on the others.
     """
     problems = Collector()
-    table = problems.attempt(tabular.read_table, data)
+    table = problems.table(data, reading)
     known = problems.knowledge(knowledge, table)
     problems.end()
     assert table is not None

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from moreso import tabular
 from moreso.relations import Knowledge
+from moreso.tabular import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +63,15 @@ class Collector:
         self.add(problems)
         return known
 
+    def table(self, path: Path, reading: Reading) -> "pd.DataFrame | None":
+        """Return a table, or record its problems; what was found in a text file goes to stderr."""
+        found = self.attempt(tabular.read_table, path, reading)
+        if found is None:
+            return None
+        for note in found.notes:
+            click.echo(f"{path}: {note}", err=True)
+        return found.table
+
     def add(self, problems: list[str]) -> None:
         """Record problems, each once."""
         self.problems += [problem for problem in problems if problem not in self.problems]
@@ -82,3 +94,38 @@ def plain_console() -> "Console":
 @click.version_option(package_name="moreso")
 def main() -> None:
     """Tell a generative model which features depend on each other, and which more so."""
+
+
+def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of how to read text files to a command, which gets them as the argument 'reading'."""
+
+    @wraps(command)
+    def call(
+        *args: object,
+        separator: str | None,
+        decimal: str | None,
+        encoding: str | None,
+        column: tuple[str, ...],
+        **others: object,
+    ) -> None:
+        with misuse():
+            reading = Reading(separator, decimal, encoding, _kinds(column))
+        command(*args, reading=reading, **others)
+
+    for option in (
+        click.option(
+            "--column", multiple=True, help="Say what a column holds: NAME=numbers, text, dates, identifiers."
+        ),
+        click.option("--encoding", help="Encoding of text files.  [default: the one that fits]"),
+        click.option("--decimal", help="Decimal mark of text files, . or ,  [default: the one that fits]"),
+        click.option("--separator", help="Separator of text files.  [default: the one that fits]"),
+    ):
+        call = option(call)
+    return call
+
+
+def _kinds(columns: tuple[str, ...]) -> dict[str, str]:
+    pairs = [each.rpartition("=") for each in columns]
+    if bad := [kind for name, _, kind in pairs if not name]:
+        raise ValueError(f"--column must be NAME=KIND, got '{bad[0]}'. For example: --column zip=text.")
+    return {name: kind for name, _, kind in pairs}

@@ -10,7 +10,7 @@ import click
 import moreso
 from moreso import elicit, tabular
 from moreso._files import atomic_write, check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console
+from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables
 from moreso.relations import explain_contradiction, explain_redundancy
 
 DRAWINGS = "map", "graph", "hierarchy", "ordering"
@@ -29,14 +29,17 @@ DRAWINGS = "map", "graph", "hierarchy", "ordering"
     type=click.Choice(["closure", "reduction"]),
     help="Print a knowledge file with all statements that follow from the others, or without them.",
 )
+@reads_tables
 @click.pass_context
-def check(context: click.Context, knowledge: Path, data: Path | None, show: str | None) -> None:
+def check(
+    context: click.Context, knowledge: Path, data: Path | None, show: str | None, reading: tabular.Reading
+) -> None:
     """Check KNOWLEDGE for statements that contradict each other and statements that follow from others.
 
     Exit code 0: no contradictions; 1: contradictions; 2: misuse.
     """
     problems = Collector()
-    table = None if data is None else problems.attempt(tabular.read_table, data)
+    table = None if data is None else problems.table(data, reading)
     known = problems.knowledge(knowledge, table)
     problems.end()
     assert known is not None
@@ -75,14 +78,23 @@ def _section(title: str, sentences: list[str], otherwise: str) -> None:
 )
 @click.option("--json", "form", flag_value="json", help="Print everything as a JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print a CSV table with one row per statement.")
+@reads_tables
 @click.pass_context
-def audit(context: click.Context, data: Path, knowledge: Path, level: float, block: int, form: str | None) -> None:
+def audit(
+    context: click.Context,
+    data: Path,
+    knowledge: Path,
+    level: float,
+    block: int,
+    form: str | None,
+    reading: tabular.Reading,
+) -> None:
     """Test every statement in KNOWLEDGE on the rows of DATA (CSV, Parquet, Feather, or a query in a .sql file).
 
     Exit code 0: the data contradict no statement; 1: they contradict at least one; 2: misuse.
     """
     problems = Collector()
-    table = problems.attempt(tabular.read_table, data)
+    table = problems.table(data, reading)
     known = problems.knowledge(knowledge, table)
     if table is not None:
         problems.add(tabular.table_problems(table, known.features if known else ()))
@@ -114,6 +126,7 @@ def audit(context: click.Context, data: Path, knowledge: Path, level: float, blo
 @click.option("--unit", default="", help="Unit of the distances, for the reasons.")
 @click.option("--ratio", type=float, default=3.0, show_default=True, help="Least ratio of distances, minus to plus.")
 @click.option("--per-feature", type=int, default=3, show_default=True, help="Maximum number of statements per ref.")
+@reads_tables
 def derive(
     drawing: Path,
     output: Path | None,
@@ -123,6 +136,7 @@ def derive(
     unit: str,
     ratio: float,
     per_feature: int,
+    reading: tabular.Reading,
 ) -> None:
     """Derive statements from a DRAWING: near features depend on each other more than far ones.
 
@@ -135,7 +149,7 @@ def derive(
     problems.add(moreso.derive.rule_problems(ratio, per_feature))
     if output is not None:
         problems.attempt(check_writable, output)
-    table = None if data is None else problems.attempt(tabular.read_table, data)
+    table = None if data is None else problems.table(data, reading)
     names = None if table is None else [str(name) for name in table.columns]
     found = problems.attempt(moreso.derive.measure, drawing, kind, features=names, length=length, unit=unit)
     problems.end()
@@ -163,7 +177,8 @@ def derive(
 @click.option("--features", help="Columns to ask about, separated by commas; by default all.")
 @click.option("-n", "--questions", type=int, default=20, show_default=True, help="Maximum number of questions.")
 @click.option("-o", "--output", type=FILE, help="The file to write the questions to; by default stdout.")
-def ask(data: Path, features: str | None, questions: int, output: Path | None) -> None:
+@reads_tables
+def ask(data: Path, features: str | None, questions: int, output: Path | None, reading: tabular.Reading) -> None:
     """Write the questions that the rows of DATA leave open, as a knowledge file for an expert to fill in.
 
     The most valuable questions come first. Replace each ? by > or <, then audit or fit with the file.
@@ -171,7 +186,7 @@ def ask(data: Path, features: str | None, questions: int, output: Path | None) -
     problems = Collector()
     if output is not None:
         problems.attempt(check_writable, output)
-    table = problems.attempt(tabular.read_table, data)
+    table = problems.table(data, reading)
     problems.end()
     assert table is not None
     names = None if features is None else [name.strip() for name in features.split(",")]

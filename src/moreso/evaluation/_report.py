@@ -243,7 +243,7 @@ def report(
     tables = [data] if isinstance(data, pd.DataFrame) else list(data)
     audits: list[tuple[Audit, Audit, Audit]] = []
     scores: list[tuple[np.ndarray, np.ndarray]] = []
-    for fit, table in zip(fits, tables, strict=True):
+    for fit, given in zip(fits, tables, strict=True):
         if fit.knowledge is None:
             raise ValueError(
                 "the model was fitted without knowledge, so there is nothing to report. Fit it with knowledge."
@@ -254,6 +254,7 @@ def report(
                 "the model was fitted with compare=False, or its fit was interrupted, so there is no plain model to "
                 "compare with. Fit with compare=True."
             )
+        table = fit.encoder_.conform(given)
         if fit.has_likelihood:
             scores.append((plain.score_samples(table), fit.score_samples(table)))
         one, two, three = (

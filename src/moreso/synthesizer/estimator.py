@@ -154,7 +154,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if X is not None:
             statements += knowledge.problems([str(name) for name in X.columns])
             # A regularizer needs the same measurements as an audit.
-            data = table_problems(X, knowledge.features, modelled=True)
+            data = table_problems(X, knowledge.features, modelled=True, identifiers=settings.identifiers)
         found = settings.problems(self.model, None if X is None else len(X))
         found += Guidance(self.weight, settings.ratio).problems()
         found += training.machine_problems(self.device, settings.precision)
@@ -393,6 +393,8 @@ def fit_all(
         trainer.forget(models, ("", selection.PLAIN) if any(task.informed for task in tasks) else ("",))
     for synthesizer, plan, chosen in zip(synthesizers, plans, selections, strict=True):
         synthesizer.take(_fitted(plan, chosen, settings.validation))
+        for notice in plan.encoder.notices:
+            warnings.warn(notice, stacklevel=3)
         for relation in plan.left_out:
             warnings.warn(explain_left_out(plan.knowledge.describe(relation)), stacklevel=3)
         if chosen.reason:
@@ -426,7 +428,7 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
     settings, knowledge = synthesizer.settings or Settings(), synthesizer.knowledge or Knowledge(())
     state = synthesizer.random_state
     seed = int(np.random.default_rng().integers(2**31)) if state is None else state
-    encoder = TableEncoder.fit(table)
+    encoder = TableEncoder.fit(table, knowledge.features, settings.identifiers)
     rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
     stated, left_out = selection.choose_statements(table, knowledge, synthesizer.trust)
     count = settings.members or count_members(len(table), settings.validation)

@@ -56,11 +56,11 @@ class Fitted:
             def draw(count: int) -> pd.DataFrame:
                 return self.encoder.decode(model.sample(count).double().numpy(), random)
 
-            return draw(n) if where is None else rejection.fulfil(draw, n, where)
+            return draw(n) if where is None else self.encoder.renumber(rejection.fulfil(draw, n, where))
 
     def score_samples(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row; see `Synthesizer.score_samples`."""
-        lacking = [name for name in self.encoder.names if name not in table.columns]
+        lacking = [name for name in self.encoder.needed if name not in table.columns]
         if lacking:
             raise DataError(
                 [f"the table lacks the columns {', '.join(map(repr, lacking))} of the training table. Add them."]

@@ -71,7 +71,7 @@ def load(path: str | os.PathLike[str], model: Model | None) -> tuple[dict[str, A
         "model": model,
         "knowledge": Knowledge.parse(header["knowledge"]) if header["knowledge"] else None,
         **header["settings"],
-        "settings": None if header["rare"] is None else Settings(**header["rare"]),
+        "settings": None if header["rare"] is None else Settings(**_tuples(header["rare"])),
     }
 
     def rebuild(build: Build) -> Fitted:

@@ -41,6 +41,8 @@ class Settings:
         ratio: length of the regularizer's gradient relative to the loss's, if the weight is "auto".
         margin: margin of the regularizer, in standard errors of the gap.
         precision: precision of the training: "32-true" or "bf16-mixed".
+        identifiers: the columns that only tell rows apart, such as names or numbers of patients: they are not modelled,
+            and samples get new ones. By default they are found, see `moreso.tabular.find_identifiers`; () for none.
     """
 
     members: int | None = None
@@ -49,6 +51,7 @@ class Settings:
     ratio: float = AUTO_RATIO
     margin: float = MARGIN
     precision: str = "32-true"
+    identifiers: tuple[str, ...] | None = None
 
     def problems(self, model: object, rows: int | None = None) -> list[str]:
         """Return the problems of the settings, one sentence per problem.

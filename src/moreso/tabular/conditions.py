@@ -8,13 +8,15 @@ import ast
 import operator
 import re
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+
+from moreso.tabular.foreign import plain
 
 LONGEST = 10_000
 """The most characters in a condition."""
@@ -167,9 +169,7 @@ class _Rows:
     def column(self, name: str) -> pd.Series:
         found = [place for place, each in enumerate(self.table.columns) if each == name]
         if len(found) == 1:
-            column = self.table.iloc[:, found[0]]
-            # Arrow cannot compare dates with times.
-            return column.astype("datetime64[s]") if column.dtype.type is date else column
+            return plain(self.table.iloc[:, found[0]])
         if found:
             raise _ConditionError(f"names the column {name!r}, which occurs more than once. Rename one of them.")
         known = {str(each).casefold(): str(each) for each in self.table.columns}

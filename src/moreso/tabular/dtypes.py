@@ -9,6 +9,9 @@ import pandas as pd
 EXACT = 2**53
 """Integers up to this size are exact in double precision."""
 
+DECIMALS = 6
+"""Numbers with at most so many decimals are sampled with as many."""
+
 
 def is_categorical(column: "pd.Series[Any]") -> bool:
     """Return whether a column holds levels, such as text, instead of numbers, booleans or times."""
@@ -43,6 +46,7 @@ class Storage:
         step: the greatest common divisor of times, in their unit.
         unit: the unit of times.
         zone: the time zone, or None.
+        decimals: the most decimals of numbers, None if they have many.
     """
 
     form: str
@@ -56,11 +60,17 @@ class Storage:
     step: int = 1
     unit: str = ""
     zone: str | None = None
+    decimals: int | None = None
 
     @property
     def integer(self) -> bool:
         """Whether the numbers are integers."""
         return self.form not in ("number", "levels")
+
+    @property
+    def time(self) -> bool:
+        """Whether the values are times or durations."""
+        return self.form in ("datetime", "timedelta")
 
     @classmethod
     def of(cls, column: "pd.Series[Any]") -> "Storage":
@@ -83,18 +93,26 @@ class Storage:
         if kinds.is_integer_dtype(column):
             low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
             return cls("integer", dtype, base=low, top=high) if max(-low, high) > EXACT else cls("integer", dtype)
-        return cls("number", dtype)
+        return cls("number", dtype, decimals=_decimals(present))
 
     def numbers(self, column: "pd.Series[Any]") -> np.ndarray:
-        """Return a column as floats: NaN for missing values, -1 for unknown levels."""
+        """Return a column as floats: NaN for missing values, -1 for unknown levels.
+
+        Values count as what they mean, whatever their dtype: the number 1 is the text '1', and '2024-01-31' a date.
+
+        Raises:
+            ValueError, TypeError: values of this dtype cannot be meant.
+        """
         result = np.full(len(column), np.nan)
         held = ~column.isna().to_numpy()
-        present = column[held]
+        present = self._meant(column[held])
         if self.form == "levels":
             place = {label: index for index, label in enumerate(self.labels)}
+            meant = {level_text(label): index for label, index in place.items()}
             codes, levels = pd.factorize(present)
-            result[held] = np.array([place.get(_plain(level), -1) for level in levels], dtype=float)[codes]
-        elif self.form in ("datetime", "timedelta"):
+            found = [place.get(_plain(level), meant.get(level_text(level), -1)) for level in levels]
+            result[held] = np.array(found, dtype=float)[codes]
+        elif self.time:
             ticks, unit, _ = _ticks(present)
             if unit != self.unit:
                 ticks = ticks.astype(f"m8[{unit}]").astype(f"m8[{self.unit}]").astype(np.int64)
@@ -105,6 +123,17 @@ class Storage:
             result[held] = present.to_numpy(dtype=float)
         return result
 
+    def _meant(self, present: "pd.Series[Any]") -> "pd.Series[Any]":
+        """Return text as numbers or times if this column holds them."""
+        if self.form == "levels" or not len(present) or not is_categorical(present):
+            return present
+        text = present.astype(object)
+        if self.form == "datetime":
+            return pd.to_datetime(text, utc=self.zone is not None)
+        if self.form == "timedelta":
+            return pd.to_timedelta(text)
+        return text.astype(str).str.casefold().eq("true") if self.form == "boolean" else pd.to_numeric(text)
+
     def column(self, numbers: np.ndarray, name: str, missing: np.ndarray | None = None) -> "pd.Series[Any]":
         """Return numbers as a column of the dtype, with missing values at the rows that `missing` marks."""
         filled = np.where(np.isnan(numbers), 0, numbers)
@@ -113,7 +142,7 @@ class Storage:
             labels = np.empty(len(self.labels) + 1, dtype=object)
             labels[: len(self.labels)] = [_rich(label) for label in self.labels]
             values = labels[filled.astype(int)]
-        elif self.form in ("datetime", "timedelta"):
+        elif self.time:
             ticks = self._steps(filled).astype(np.int64)
             values = pd.TimedeltaIndex(ticks.astype(f"m8[{self.unit}]"))
             if self.form == "datetime":
@@ -124,7 +153,7 @@ class Storage:
         elif self.form == "integer":
             values = self._steps(filled)
         else:
-            values = numbers
+            values = numbers if self.decimals is None else numbers.round(self.decimals)
         result = pd.Series(values, name=name, dtype=object if self.form == "levels" else None)
         if missing is not None and missing.any() and self.form == "levels":
             result = result.where(~missing, None)
@@ -155,6 +184,22 @@ class Storage:
         """Return what `to_state` wrote."""
         lists = {name: tuple(map(_tuple, value)) for name, value in state.items() if isinstance(value, list)}
         return cls(**(state | lists))
+
+
+def _decimals(present: "pd.Series[Any]") -> int | None:
+    """Return the least number of decimals that all numbers have, None if it exceeds `DECIMALS`."""
+    # In their own precision, where 0.1 has one decimal.
+    single = str(present.dtype).lower() == "float32"
+    x = present.to_numpy(dtype=np.float32 if single else float)
+    if not len(x) or not np.isfinite(x).all() or np.abs(x).max() > EXACT:
+        return None
+    return next((places for places in range(DECIMALS + 1) if np.array_equal(x.round(places), x)), None)
+
+
+def level_text(level: Any) -> str:
+    """Return what a level means as text: 1, 1.0 and '1' are the same."""
+    plain = level.item() if isinstance(level, np.generic) else level
+    return str(int(plain) if isinstance(plain, float) and plain.is_integer() else plain)
 
 
 def _written(dtype: Any) -> str:

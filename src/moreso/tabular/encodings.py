@@ -261,11 +261,15 @@ class Levels:
         shares = [flag.share for flag in self._flags()]
         return Scaling(tuple(shares), math.sqrt(sum(share * (1 - share) for share in shares)))
 
-    def smooth(self, z: "Tensor") -> "Tensor":
+    def soft(self, z: "Tensor") -> "Tensor":
+        """Return how much each level is chosen; they add up to 1."""
         flags = self._flags()
         slope = z.new_tensor([flag.scale / flag.deviation for flag in flags])
         score = z * slope - z.new_tensor([flag.cut for flag in flags])
-        return self.scaling((SHARPNESS * score).softmax(dim=1))
+        return (SHARPNESS * score).softmax(dim=1)
+
+    def smooth(self, z: "Tensor") -> "Tensor":
+        return self.scaling(self.soft(z))
 
     def log_slope(self, z: np.ndarray) -> np.ndarray:
         return np.zeros(len(z))

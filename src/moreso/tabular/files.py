@@ -1,14 +1,33 @@
-"""Read DataFrames from files and write them. Needs only pandas and atomic writes."""
+"""Read DataFrames from files and write them. Needs only pandas, pyarrow and atomic writes."""
 
 import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from moreso._files import atomic_write
 from moreso.relations import DataError
+from moreso.tabular.cells import interpret
+from moreso.tabular.dialect import OPENERS, read_cells
+from moreso.tabular.reading import Reading
+
+TEXT = ".csv", ".tsv"
+"""Suffixes of text files, which may be followed by one of a compressed file."""
+
+
+class Read(NamedTuple):
+    """A table that was read.
+
+    Args:
+        table: the table.
+        notes: what was found in a text file that is not plain, as sentences; the first says how many rows and columns.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def _read_sql(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -22,8 +41,21 @@ def _read_sql(path: str | os.PathLike[str]) -> pd.DataFrame:
     return table
 
 
+def _read_text(path: str | os.PathLike[str], reading: Reading) -> Read:
+    """Read a text file, whose first row holds the names."""
+    cells = read_cells(path, separator=reading.separator, decimal=reading.decimal, encoding=reading.encoding)
+    if unknown := [name for name in reading.kinds if name not in cells.names]:
+        known = ", ".join(cells.names[:12])
+        raise DataError([f"{path}: has no column '{name}'. Columns: {known}." for name in unknown])
+    columns, notes = [], list(cells.notes)
+    for name, each in zip(cells.names, cells.columns, strict=True):
+        column, own = interpret(each, name, reading.kinds.get(name), cells.decimal)
+        columns.append(column)
+        notes += own
+    return Read(pd.concat(columns, axis=1), tuple(notes))
+
+
 _READERS: dict[str, Callable[..., pd.DataFrame]] = {
-    ".csv": pd.read_csv,
     ".parquet": pd.read_parquet,
     ".feather": pd.read_feather,
     ".sql": _read_sql,
@@ -36,7 +68,7 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
 
 
 def check_suffix(path: str | os.PathLike[str], *, read: bool = False) -> str:
-    """Return the suffix of a table's path.
+    """Return the suffix of a table's path; that of what a compressed file holds.
 
     Args:
         path: the table, or with `read` also a query.
@@ -45,25 +77,42 @@ def check_suffix(path: str | os.PathLike[str], *, read: bool = False) -> str:
     Raises:
         DataError: tables cannot have this suffix.
     """
-    suffix, known = Path(path).suffix.lower(), _READERS if read else _WRITERS
+    whole, known = Path(path), [*TEXT, *_READERS] if read else list(_WRITERS)
+    suffix = whole.suffix.lower()
+    if read and suffix in OPENERS:
+        suffix = Path(whole.stem).suffix.lower()
+        known = list(TEXT)
     if suffix not in known:
-        raise DataError([f"{path}: tables end in {', '.join(known)}, got '{suffix}'. Convert it to one of these."])
+        raise DataError(
+            [f"{path}: tables end in {', '.join(known)}, got '{whole.suffix}'. Convert it to one of these."]
+        )
     return suffix
 
 
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_table(path: str | os.PathLike[str], reading: Reading | None = None) -> Read:
     """Read a table from CSV, Parquet or Feather, or with the query in a .sql file (by DuckDB).
+
+    Of a text file, separator, decimal mark and encoding are found, and each column is read as what its cells mean:
+    numbers, ISO dates, truth values, or text. Codes with leading zeros stay text, and whole numbers stay whole.
+
+    Args:
+        path: the file.
+        reading: how to read a text file, where that goes wrong.
 
     Raises:
         DataError: the file is missing, unreadable, empty, or not one of these.
     """
-    suffix = check_suffix(path, read=True)
+    suffix, reading = check_suffix(path, read=True), reading or Reading()
+    if problems := reading.problems():
+        raise DataError(problems)
     try:
-        return _READERS[suffix](path)
+        return _read_text(path, reading) if suffix in TEXT else Read(_READERS[suffix](path))
     except OSError as error:
         reason = error.strerror or error
         raise DataError([f"{path}: cannot be read ({reason}). Check the path and the file."]) from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except DataError:
+        raise
+    except (ValueError, UnicodeError, LookupError, EOFError) as error:
         first = str(error).splitlines()[0].rstrip(".")
         kind = "query that works" if suffix == ".sql" else f"{suffix[1:].upper()} table"
         raise DataError([f"{path}: is not a {kind} ({first}). Check the file."]) from error

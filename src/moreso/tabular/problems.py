@@ -1,12 +1,14 @@
 """What keeps a column or a table from being used: the same rules for audits and models, one sentence per problem."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from moreso.tabular.dtypes import as_numbers, is_categorical, is_kept, is_time
+from moreso.tabular.foreign import plain
+from moreso.tabular.identifiers import find_identifiers
 
 MIN_ROWS = 4
 """The unbiased HSIC is a mean over 4-tuples of rows (`moreso.dependence.MIN_ROWS`, which needs PyTorch)."""
@@ -21,15 +23,34 @@ LABELS = (str, bool, int, float, np.bool_, np.number)
 """What a column of levels may hold beside missing values."""
 
 
-def table_problems(table: pd.DataFrame, measured: Iterable[str] = (), *, modelled: bool = False) -> list[str]:
+def table_problems(
+    table: pd.DataFrame,
+    measured: Iterable[str] = (),
+    *,
+    modelled: bool = False,
+    identifiers: Collection[str] | None = None,
+) -> list[str]:
     """Return what keeps a table from being used.
 
     Args:
         table: the rows.
         measured: columns that statements name; each must vary.
-        modelled: whether a model learns all columns; their names must then be text.
+        modelled: whether a model learns all columns but identifiers; their names must then be text.
+        identifiers: the columns of identifiers; by default `find_identifiers` finds them.
     """
     problems: list[str] = []
+    fresh: Collection[str] = ()
+    if modelled:
+        fresh = find_identifiers(table, set(measured)) if identifiers is None else identifiers
+        problems += [
+            f"column '{name}' holds identifiers, as you say, and statements name it. Leave out one or the other."
+            for name in measured
+            if name in fresh
+        ] + [
+            f"the table has no column '{name}', which 'identifiers' names. Correct it."
+            for name in fresh
+            if name not in table
+        ]
     if modelled and (odd := [name for name in table.columns if not isinstance(name, str)]):
         problems.append(
             f"column names must be text, got {odd[0]!r} ({type(odd[0]).__name__}). Rename them, for example: "
@@ -43,11 +64,14 @@ def table_problems(table: pd.DataFrame, measured: Iterable[str] = (), *, modelle
         problems.append(f"the table has {len(table)} rows, and at least {MIN_ROWS} are needed. Add rows.")
     if len(table.columns) == 0:
         problems.append("the table has no columns. Check the file.")
-    once, named = table.columns[~table.columns.duplicated(keep=False)], set(measured)
+    once, named = (
+        [name for name in table.columns[~table.columns.duplicated(keep=False)] if name not in fresh],
+        set(measured),
+    )
     for name in once:
         if modelled or name in named:
             problems += column_problems(table[name], measured=name in named)
-    columns = [table[name] for name in once]
+    columns = [plain(table[name]) for name in once]
     if modelled and not problems and not any(x.nunique() > 1 or 0 < x.isna().sum() < len(x) for x in columns):
         problems.append("every column is constant or empty, so there is nothing to model. Check the table.")
     return problems
@@ -61,6 +85,7 @@ def column_problems(column: "pd.Series[Any]", *, measured: bool = False, numeric
         measured: whether a statement names it, so that it must vary.
         numeric: whether it must hold numbers without missing values, as for coordinates.
     """
+    column = plain(column)
     name, present = column.name, column.dropna()
     if not is_kept(column.dtype):
         return [f"column '{name}' is of type {column.dtype}, which cannot be kept. Convert it, or leave it out."]

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from moreso.relations import Knowledge, Relation
-from moreso.tabular.dtypes import as_numbers, is_categorical
+from moreso.tabular.dtypes import as_numbers, is_categorical, level_text
+from moreso.tabular.foreign import plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +87,12 @@ def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]
         features: the features to use.
     """
     names = list(features)
-    levels = {name: _levels(data[name], reference[name]) for name in names if is_categorical(reference[name])}
+    data, reference = (pd.DataFrame({name: plain(table[name]) for name in names}) for table in (data, reference))
+    levels = {
+        name: _levels(data[name], reference[name])
+        for name in names
+        if is_categorical(reference[name]) or is_categorical(data[name])
+    }
     parts = {name: part_names(name, len(levels.get(name, ()))) for name in names}
     width = sum(map(len, parts.values()))
     rows = np.empty((len(data), width), dtype=np.float32 if len(data) > LONG else np.float64)
@@ -101,16 +107,19 @@ def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]
     return Measured(rows, fixed, parts, {name: len(found) for name, found in levels.items()})
 
 
-def _levels(*columns: "pd.Series[Any]") -> list[Any]:
-    return list(dict.fromkeys(value for column in columns for value in sorted(column.dropna().unique(), key=str)))
+def _levels(*columns: "pd.Series[Any]") -> list[str]:
+    """Return the levels of columns, as text: the number 1 and '1' are one level."""
+    return list(dict.fromkeys(level_text(each) for own in columns for each in sorted(own.dropna().unique(), key=str)))
 
 
-def _encode(column: "pd.Series[Any]", levels: list[Any] | None) -> np.ndarray:
+def _encode(column: "pd.Series[Any]", levels: list[str] | None) -> np.ndarray:
     """Return a column as one or more columns of numbers."""
     if levels is None:
         return as_numbers(column)[:, None]
-    # As objects, since a categorical column may have categories that do not occur.
-    codes = pd.Categorical(column.astype(object), categories=levels).codes
+    rows, own = pd.factorize(column)
+    place = {level: index for index, level in enumerate(levels)}
+    # Missing values have the code -1, and so the last place.
+    codes = np.array([*(place[level_text(each)] for each in own), -1])[rows]
     indicators = (codes[:, None] == np.arange(len(levels))).astype(float)
     indicators[codes < 0] = np.nan
     return indicators if len(levels) > 2 else indicators[:, :1]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from moreso.elicit.derive import sources
 from moreso.elicit.derive.distances import Distances
-from moreso.tabular import read_table
+from moreso.tabular import Reading, read_table
 
 KINDS = ("map", "graph", "hierarchy", "ordering")
 _GRAPHML = (".graphml", ".xml")
@@ -55,7 +55,7 @@ def measure(
 def _measure_table(
     path: Path, kind: str | None, features: list[str] | None, length: str | None, unit: str
 ) -> Distances:
-    table = read_table(path)
+    table = read_table(path).table
     kind = kind or _kind(table, path)
     if kind == "graph":
         return sources.from_edges(_table_graph(table, path), features, length, unit)
@@ -108,7 +108,8 @@ def _ends(table: pd.DataFrame) -> list[Any] | None:
 def _as_written(table: pd.DataFrame, path: Path, columns: list[Any]) -> pd.DataFrame:
     """Return the table with names as written in the file: '007' is not a number, and 'NA' is not missing."""
     if path.suffix.lower() == ".csv" and columns:
-        table[columns] = pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)[columns]
+        found = read_table(path, Reading(kinds={str(name): "text" for name in columns})).table
+        table[columns] = found[columns].fillna("")
     return table
 
 

@@ -1,0 +1,1 @@
+"""Tables, names and arguments from the wild, each with the right outcome."""
