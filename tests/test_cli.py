@@ -222,7 +222,7 @@ def test_ask_writes_questions_that_an_expert_can_answer(folder: Path) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"{READ}\n"
-        "'outlte' is no column of the table. Check the spelling.\n"
+        "'outlte' is no column of the table. Did you mean 'outlet'? Features: ambient, flow, inlet, outlet.\n"
         "3 to 100 features can be compared, got 2. Name those that matter.\n"
     )
 

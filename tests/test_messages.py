@@ -110,7 +110,11 @@ STATEMENTS: dict[str, list[str]] = {
     ],
     "ambient: g > outlet\ng = inlet": [r"^group 'g' .*name of a feature.*Rename the group.*before its first use"],
     "unit_a = inlet\noutlet: unit_b > ambient": [r"^line 2: .*unknown .*'unit_b'.*mean 'unit_a'\?.*inlet, outlet"],
-    "outlet: INLET > ambient": [r"^line 1: .*unknown .*'INLET'.*mean 'inlet'\?.*ambient, inlet, outlet"],
+    # Names that look like one that the statement names as well, and like a group.
+    "outlet: INLET > inlet": [
+        r"^line 1: .*unknown .*'INLET'.*mean 'inlet' \(.*INLET and inlet\)\?.*ambient, inlet, outlet"
+    ],
+    "g = inlet\noutlet: G > ambient": [r"^line 2: .*unknown .*'G'.*mean 'g' \(.*G and g\)\?.*ambient, inlet, outlet"],
     # Over several lines.
     "outlet: inlet >  # near": [
         r"^line 1, column 16: .*name of a feature.*end of the text.*Line 1 ends .*'>'.*goes on.*example"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from moreso.dependence import TOLERANCE, Features, Gaps, RelativeDependence
 from moreso.guidance import Term
-from moreso.relations import Knowledge
+from moreso.relations import Knowledge, match_columns
 
 MARGIN = 4.0
 """The default margin, in standard errors of the gap (docs/decisions/0003-hinge-in-standard-errors.md)."""
@@ -25,7 +25,8 @@ class Regularizer(nn.Module):
     O(groups n^2).
 
     Args:
-        knowledge: at least one relation.
+        knowledge: at least one relation. A name that only looks like a feature's is taken for it, with a warning
+            (`Knowledge.matched`).
         features: the names of the columns of x in order, or a mapping from name to a callable on x that returns n rows,
             for image regions, windows of a series or latents.
         data: training rows in the same form as x; they fix the kernels' bandwidths. Without them, the bandwidths come
@@ -69,10 +70,12 @@ class Regularizer(nn.Module):
         super().__init__()
         if not margin > 0:
             raise ValueError(f"'margin' must be positive, got {margin}. The default is {MARGIN:g} standard errors.")
-        self.knowledge = knowledge
+        self.knowledge = match_columns(knowledge, features, stacklevel=3)
         self.margin = margin
         self.studentize = studentize
-        self.relative = RelativeDependence(knowledge, features, data=data, normalize=normalize, tolerance=tolerance)
+        self.relative = RelativeDependence(
+            self.knowledge, features, data=data, normalize=normalize, tolerance=tolerance
+        )
         confidence = torch.tensor([relation.confidence for relation in knowledge], dtype=torch.float64)
         self.register_buffer("share", confidence / confidence.sum(), persistent=False)
         self.register_buffer("counted", torch.full_like(confidence, 1 / len(knowledge)), persistent=False)

@@ -55,7 +55,8 @@ def audit(
     the block length from the note as `block`, so that standard errors use blocks too.
 
     Args:
-        data: columns named as in the knowledge; others are ignored.
+        data: columns named as in the knowledge; others are ignored. A name that only looks like a column's is taken for
+            it, with a note (`Knowledge.matched`).
         knowledge: at least one relation.
         level: the probability that any statement gets the verdict 'holds' (or 'contradicted') by chance.
         block: how many consecutive rows may depend on each other, at most a twentieth of the rows.
@@ -76,6 +77,7 @@ def audit(
     >>> [str(finding.verdict) for finding in audit(table, Knowledge.parse("outlet: inlet > ambient"))]
     ['already certain']
     """
+    knowledge, renamed = knowledge.matched(str(name) for name in data.columns)
     _check(data, knowledge, level, block, data if like is None else like)
     table = measure(data, data if like is None else like, knowledge.features)
     length = max(block, block_length(table.rows))
@@ -91,7 +93,7 @@ def audit(
         )
         for i, relation in enumerate(knowledge)
     )
-    return Audit(findings, knowledge, level, tuple(_notes(findings, knowledge, table, block, length)))
+    return Audit(findings, knowledge, level, (*renamed, *_notes(findings, knowledge, table, block, length)))
 
 
 def _check(data: pd.DataFrame, knowledge: Knowledge, level: float, block: int, like: pd.DataFrame) -> None:

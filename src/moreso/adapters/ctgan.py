@@ -20,7 +20,7 @@ from moreso.adapters.common import Options
 from moreso.adapters.modes import Column, columns_of
 from moreso.guidance import Penalty, Push, Term
 from moreso.regularizer import Regularizer
-from moreso.relations import Knowledge
+from moreso.relations import Knowledge, match_columns
 from moreso.tabular import expand
 
 TESTED = "0.12.1"
@@ -122,7 +122,7 @@ class Table:
         names = [name for part in parts.values() for name in part]
         spread = np.hstack([column.spread(1000, random) for column in columns])
         reference = torch.tensor(spread, dtype=torch.float32) if data is None else self.rows(data)
-        return Regularizer(expand(knowledge, parts), names, data=reference)
+        return Regularizer(expand(match_columns(knowledge, parts), parts), names, data=reference)
 
 
 class Late:

@@ -1,6 +1,6 @@
 """Problems, exit codes and printing, shared by all commands. Imports click alone, so that `--help` is fast."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -20,6 +20,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 PLAIN_WIDTH = 160
 FILE = click.Path(path_type=Path)
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Print notes to stderr, one line each."""
+    for note in notes:
+        click.echo(note, err=True)
 
 
 class Misuse(click.ClickException):
@@ -58,10 +64,18 @@ class Collector:
             return None
 
     def knowledge(self, path: Path, table: "pd.DataFrame | None") -> Knowledge | None:
-        """Return the readable part of a knowledge file, checked against the table's columns."""
-        known, problems = Knowledge.examine_file(path, None if table is None else [str(name) for name in table.columns])
+        """Return the readable part of a knowledge file, in the names of the table's columns and checked against them.
+
+        Names that are taken for columns are printed to stderr.
+        """
+        columns = None if table is None else [str(name) for name in table.columns]
+        known, problems = Knowledge.examine_file(path, columns)
         self.add(problems)
-        return known
+        if known is None or columns is None:
+            return known
+        matched, notes = known.matched(columns)
+        tell(f"{path}: {note}" for note in notes)
+        return matched
 
     def table(self, path: Path, reading: Reading) -> "pd.DataFrame | None":
         """Return a table, or record its problems; what was found in a text file goes to stderr."""

@@ -10,8 +10,8 @@ import click
 import moreso
 from moreso import elicit, tabular
 from moreso._files import atomic_write, check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables
-from moreso.relations import explain_contradiction, explain_redundancy
+from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tell
+from moreso.relations import explain_contradiction, explain_redundancy, spell_alike
 
 DRAWINGS = "map", "graph", "hierarchy", "ordering"
 
@@ -189,7 +189,10 @@ def ask(data: Path, features: str | None, questions: int, output: Path | None, r
     table = problems.table(data, reading)
     problems.end()
     assert table is not None
-    names = None if features is None else [name.strip() for name in features.split(",")]
+    names = None
+    if features is not None:
+        names, notes = spell_alike((name.strip() for name in features.split(",")), map(str, table.columns))
+        tell(notes)
     with misuse():
         found = moreso.ask(table, names, questions=questions)
         text = elicit.questionnaire(found, len(table))

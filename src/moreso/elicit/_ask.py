@@ -1,5 +1,6 @@
 """Questions for an expert: the comparisons that the rows leave open and whose answers would matter most."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 
 from moreso.dependence import Dependence, median_bandwidth
-from moreso.relations import raise_problems, write_name
+from moreso.relations import did_you_mean, raise_problems, spell_alike, write_name
 from moreso.tabular import measure, table_problems, thin
 
 MAX_FEATURES = 100
@@ -60,7 +61,8 @@ def ask(
 
     Args:
         data: the available rows.
-        features: the columns to ask about, at least 3; by default all.
+        features: the columns to ask about, at least 3; by default all. A name that only looks like a column's is taken
+            for it, with a warning.
         questions: the most questions to return.
         per_feature: the most questions with one feature as ref, and the most that compare one pair.
 
@@ -71,9 +73,14 @@ def ask(
     References:
         Raiffa & Schlaifer, "Applied Statistical Decision Theory", 1961 (the expected value of perfect information).
     """
-    names = [str(name) for name in data.columns] if features is None else list(dict.fromkeys(features))
-    columns = set(data.columns)
-    problems = [f"'{name}' is no column of the table. Check the spelling." for name in names if name not in columns]
+    columns = [str(name) for name in data.columns]
+    names, notes = spell_alike(columns if features is None else features, columns)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    names, known = list(dict.fromkeys(names)), set(columns)
+    problems = [
+        f"'{name}' is no column of the table.{did_you_mean(name, columns)}" for name in names if name not in known
+    ]
     if not 3 <= len(names) <= MAX_FEATURES:
         problems.append(f"3 to {MAX_FEATURES} features can be compared, got {len(names)}. Name those that matter.")
     raise_problems(data=[*problems, *table_problems(data, names)])

@@ -270,7 +270,7 @@ def report(
         left_out=tuple(dict.fromkeys(relation for fit in fits for relation in fit.left_out_)),
         harm=tuple(fit.harm_ for fit in fits if fit.harm_),
         likelihood=_likelihood(scores) if scores else None,
-        knowledge=fits[0].knowledge or Knowledge(()),
+        knowledge=audits[0][0].knowledge,
         worth=worth,
     )
 

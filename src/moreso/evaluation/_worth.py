@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from sklearn.base import clone
 from sklearn.model_selection import ShuffleSplit
 
-from moreso.relations import Knowledge, Relation, raise_problems
+from moreso.relations import Knowledge, Relation, match_columns, raise_problems
 from moreso.synthesizer import Bar, Settings, Synthesizer, fit_all
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ def worth(
         TypeError: the model has no density.
     """
     _check(synthesizer, data, splits, budget)
-    knowledge = synthesizer.knowledge
-    assert knowledge
+    assert synthesizer.knowledge
+    knowledge = match_columns(synthesizer.knowledge, map(str, data.columns), stacklevel=3)
     places = list(ShuffleSplit(splits, test_size=TEST_SHARE, random_state=random_state).split(data))
     left = budget - 2 * splits
     parts = (1.0, *CURVE[: left // splits])

@@ -2,8 +2,9 @@
 
 from moreso.relations.errors import DataError, KnowledgeError, did_you_mean, raise_problems
 from moreso.relations.grammar import write_name
-from moreso.relations.knowledge import Knowledge
+from moreso.relations.knowledge import Knowledge, match_columns
 from moreso.relations.logic import explain_contradiction, explain_left_out, explain_redundancy
+from moreso.relations.names import explain_difference, explain_match, find_alike, spell_alike
 from moreso.relations.relation import Relation
 
 __all__ = [
@@ -13,8 +14,13 @@ __all__ = [
     "Relation",
     "did_you_mean",
     "explain_contradiction",
+    "explain_difference",
     "explain_left_out",
+    "explain_match",
     "explain_redundancy",
+    "find_alike",
+    "match_columns",
     "raise_problems",
+    "spell_alike",
     "write_name",
 ]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from moreso.relations.names import explain_difference, find_alike
+
 
 class _ProblemsError(ValueError):
     """Every problem of an input, one sentence each.
@@ -55,10 +57,19 @@ def raise_problems(*, settings: Sequence[str] = (), knowledge: Sequence[str] = (
 
 
 def did_you_mean(name: str, features: Sequence[str], groups: Iterable[str] = ()) -> str:
-    """Return ' Did you mean ...?' for a near miss of a feature or a group, followed by the features."""
-    known = {each.casefold(): each for each in reversed([*features, *groups])}
-    near = get_close_matches(name.casefold(), known, n=1)
-    guess = f" Did you mean '{known[near[0]]}'?" if near else ""
+    """Return ' Did you mean ...?' for a near miss of a feature or a group, followed by the features.
+
+    What looks like the name is given with the characters in which it differs, since nobody would see them.
+    """
+    words = [*features, *groups]
+    alike = [f"'{word}' ({explain_difference(name, word)})" for word in find_alike([name], words).get(name, ())]
+    known = {word.casefold(): word for word in reversed(words)}
+    near = [f"'{known[word]}'" for word in get_close_matches(name.casefold(), known, n=1)]
+    guess = f" Did you mean {(alike or near)[0]}?" if alike or near else ""
+    if len(alike) > 1:
+        guess = (
+            f" It may mean {', '.join(alike[:-1])} or {alike[-1]}. Write the one that you mean as it is spelt there."
+        )
     shown = ", ".join(sorted(features)[:12])
     more = f", ... ({len(features)} in all)" if len(features) > 12 else ""
     return f"{guess} Features: {shown}{more}."

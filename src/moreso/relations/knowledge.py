@@ -1,6 +1,8 @@
 """A collection of relations, with its file and its logic."""
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,6 +13,7 @@ from moreso._files import atomic_write
 from moreso.relations.errors import KnowledgeError, did_you_mean, raise_problems
 from moreso.relations.grammar import Chain, Group, StatementError, parse_statements, write_name
 from moreso.relations.logic import Graph, acyclic
+from moreso.relations.names import explain_match, match_names
 from moreso.relations.records import read_records
 from moreso.relations.relation import Relation, repeated, write_order, write_relation
 
@@ -81,6 +84,46 @@ class Knowledge:
         lines = [f"{write_name(name)} = {', '.join(map(write_name, members))}" for name, members in self.groups.items()]
         return "\n".join(lines + [write_relation(relation, self._names) for relation in self])
 
+    def matched(self, features: Iterable[str]) -> tuple["Knowledge", list[str]]:
+        r"""Return the knowledge in the columns' own names, and a note on each name that was spelt differently.
+
+        A name that is not a column is taken for the one that looks like it. Names look alike if they differ only in how
+        accents are stored, in blanks, in characters without width or of compatible forms, or in case; a column that
+        differs in less comes first. A name stays as it is if more than one column or group looks like it, or if its
+        statement or group names that column already; `problems` then reports it.
+
+        Args:
+            features: the names of the columns.
+
+        >>> knowledge, notes = Knowledge.parse('outlet: "Inlet  temp" > ambient').matched(["outlet", "inlet temp"])
+        >>> print(knowledge)
+        outlet: "inlet temp" > ambient
+        >>> print(*notes)
+        'Inlet  temp' was taken for the column 'inlet temp' (they differ in: I and i; U+0020 and nothing).
+        """
+        sides = [relation.ref + relation.plus + relation.minus for relation in self] + list(self.groups.values())
+        # What looks like a group may mean the group.
+        words = [*features, *self.groups]
+        found = match_names((name for names in sides for name in names), words)
+        found = {name: column for name, column in found.items() if column not in self.groups}
+        twice: set[str] = set()
+        for names in sides if found else ():
+            ends = Counter(found.get(name, name) for name in names)
+            twice |= {name for name in names if name in found and ends[found[name]] > 1}
+        found = {name: column for name, column in found.items() if name not in twice}
+        if not found:
+            return self, []
+
+        def rename(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(found.get(name, name) for name in names)
+
+        relations = []
+        for relation in self:
+            ref, plus, minus = map(rename, relation.groups)
+            relations.append(Relation(ref, plus, minus, relation.confidence, relation.reason, relation.line))
+        groups = {name: rename(members) for name, members in self.groups.items()}
+        return Knowledge(tuple(relations), groups), [explain_match(*pair) for pair in found.items()]
+
     def problems(self, features: Sequence[str]) -> list[str]:
         """Return a sentence for every name that is not in `features`, with its line and the nearest known name."""
         return [problem for _, problem in self._unknown(features)]
@@ -94,10 +137,14 @@ class Knowledge:
         raise_problems(knowledge=self.problems(features))
 
     def restrict(self, features: Iterable[str]) -> "Knowledge":
-        """Return the relations that name only `features`."""
-        known = set(features)
-        kept = [relation for relation in self if known.issuperset(relation.ref + relation.plus + relation.minus)]
-        return Knowledge(tuple(kept), {name: group for name, group in self.groups.items() if known.issuperset(group)})
+        """Return the relations that name only `features`, in the features' own names; see `matched`.
+
+        A name that is taken for a feature gives a warning.
+        """
+        known = dict.fromkeys(features)
+        own = match_columns(self, known, stacklevel=3)
+        kept = [relation for relation in own if known.keys() >= {*relation.ref, *relation.plus, *relation.minus}]
+        return Knowledge(tuple(kept), {name: group for name, group in own.groups.items() if known.keys() >= {*group}})
 
     def contradictions(self) -> tuple[tuple[Relation, ...], ...]:
         r"""Return cycles of statements that cannot all be true: the shortest of each strongly connected component.
@@ -212,13 +259,14 @@ class Knowledge:
 
         Args:
             text: one statement per line.
-            features: if given, names outside it are problems too.
+            features: if given, names outside it are problems too. A name that looks like one of them is taken for it,
+                with a warning; see `matched`.
 
         Raises:
             KnowledgeError: lines have problems, a question is still open, or there is no statement; the error lists all
                 problems in the order of the lines.
         """
-        return _whole(*cls.examine(text, features))
+        return _whole(*cls.examine(text, features), features)
 
     @classmethod
     def examine(cls, text: str, features: Sequence[str] | None = None) -> tuple["Knowledge | None", list[str]]:
@@ -226,7 +274,8 @@ class Knowledge:
 
         Args:
             text: one statement per line.
-            features: if given, names outside it are problems too; their statements are still returned.
+            features: if given, names outside it are problems too, unless `matched` finds what they mean. All statements
+                are returned as they are written.
         """
         groups: dict[str, tuple[str, ...]] = {}
         relations: list[Relation] = []
@@ -246,7 +295,7 @@ class Knowledge:
         knowledge = None
         try:
             knowledge = cls(tuple(relations), groups)
-            problems += [] if features is None else knowledge._unknown(features)
+            problems += [] if features is None else knowledge.matched(features)[0]._unknown(features)
         except KnowledgeError as error:
             problems += [(0, problem) for problem in error.problems]
         return knowledge, [problem for _, problem in sorted(problems, key=lambda pair: pair[0])]
@@ -258,7 +307,7 @@ class Knowledge:
         Raises:
             KnowledgeError: as `parse`, with the file's name before each problem; also if there is no such text file.
         """
-        return _whole(*cls.examine_file(path, features))
+        return _whole(*cls.examine_file(path, features), features)
 
     @classmethod
     def examine_file(
@@ -280,10 +329,24 @@ class Knowledge:
             scratch.write_text(f"{self}\n", encoding="utf-8", newline="\n")
 
 
-def _whole(knowledge: Knowledge | None, problems: Sequence[str]) -> Knowledge:
+def match_columns(knowledge: Knowledge, features: Iterable[str], *, stacklevel: int = 2) -> Knowledge:
+    """Return the knowledge in the columns' own names, as `Knowledge.matched` does, with its notes as warnings.
+
+    Args:
+        knowledge: the statements.
+        features: the names of the columns.
+        stacklevel: whose line the warnings show: 2 is the caller, 3 the caller's caller.
+    """
+    matched, notes = knowledge.matched(features)
+    for note in notes:
+        warnings.warn(note, stacklevel=stacklevel)
+    return matched
+
+
+def _whole(knowledge: Knowledge | None, problems: Sequence[str], features: Sequence[str] | None) -> Knowledge:
     if knowledge is None or problems:
         raise KnowledgeError(problems)
-    return knowledge
+    return knowledge if features is None else match_columns(knowledge, features, stacklevel=4)
 
 
 def _relations(chain: Chain, groups: Mapping[str, tuple[str, ...]]) -> list[Relation]:

@@ -116,7 +116,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     ) -> "Synthesizer":
         """Train on a table.
 
-        Every statement that is left out gives a warning. A statement that follows from others is not trained twice.
+        Every statement that is left out gives a warning; so does a name that only looks like a column's and is taken
+        for it (`Knowledge.matched`). A statement that follows from others is not trained twice.
         `moreso.synthesizer.selection` describes which models are trained and which one is kept. Ctrl-C ends the
         training and keeps the best model so far; a plain model that has not been trained by then is skipped.
 
@@ -149,6 +150,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         if X is not None and not isinstance(X, pd.DataFrame):
             raise TypeError(f"the table must be a pandas DataFrame, got {type(X).__name__}. Wrap it: pd.DataFrame(x).")
         knowledge, settings = self.knowledge or Knowledge(()), self.settings or Settings()
+        if X is not None:
+            knowledge, _ = knowledge.matched(str(name) for name in X.columns)
         statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()]
         data: list[str] = []
         if X is not None:
@@ -374,6 +377,8 @@ def fit_all(
             "precision. Fit the others by themselves."
         )
     plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, tables, strict=True)]
+    for note in dict.fromkeys(note for plan in plans for note in plan.notes):
+        warnings.warn(note, stacklevel=3)
     tasks = [plan.task for plan in plans]
     first = synthesizers[0]
     settings = first.settings or Settings()
@@ -414,18 +419,21 @@ class _Plan:
     Args:
         task: what is to be trained.
         encoder: the encoder of the table.
-        knowledge: all statements.
+        knowledge: all statements, in the columns' own names.
+        notes: the names in them that were taken for columns, one sentence each.
         left_out: those that the rows contradict.
     """
 
     task: selection.Task
     encoder: TableEncoder
     knowledge: Knowledge
+    notes: list[str]
     left_out: tuple[Relation, ...]
 
 
 def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
-    settings, knowledge = synthesizer.settings or Settings(), synthesizer.knowledge or Knowledge(())
+    settings = synthesizer.settings or Settings()
+    knowledge, notes = (synthesizer.knowledge or Knowledge(())).matched(str(name) for name in table.columns)
     state = synthesizer.random_state
     seed = int(np.random.default_rng().integers(2**31)) if state is None else state
     encoder = TableEncoder.fit(table, knowledge.features, settings.identifiers)
@@ -444,7 +452,7 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
         compare=synthesizer.compare and bool(knowledge),
         fall_back=synthesizer.trust == "audit",
     )
-    return _Plan(task, encoder, knowledge, left_out)
+    return _Plan(task, encoder, knowledge, notes, left_out)
 
 
 def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitted:
