@@ -217,8 +217,8 @@ def test_positions_come_from_a_table_a_mapping_or_names() -> None:
     assert str(expected) == "w1: w2 > w4.5  # 1 nm against 3.5 nm"
     assert derive.from_ordering({"w1": 1, "w2": 2, "w4.5": 4.5}, unit="nm") == expected
     assert derive.from_ordering(["w1", "w2", "w4.5"], unit="nm") == expected
-    assert [sources.position_of(name) for name in ("-3", "1e3", "w-3", "depth 2.5")] == [-3, 1000, 3, 2.5]
-    assert math.isnan(sources.position_of("fat"))
+    assert list(sources.positions_of(["-3", "1e3", "w-3", "depth 2.5"]).values()) == [-3, 1000, 3, 2.5]
+    assert math.isnan(sources.positions_of(["fat"])["fat"])
 
 
 def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -388,8 +388,12 @@ DRAWINGS: Calls = {
     "degrees swapped": (
         lambda: derive.from_map(pd.DataFrame({"feature": ["a", "b", "c"], "lat": [139.7, 135.5, 141.3], "lon": 35})),
         r"'lat' .*-90 .* 90 .*'lon' .*-360 .* 360.* 135\.5 .* 141\.3 .* 35 .* 35\. .*swapped\? .*'x' .*'y'"),
-    "other names": (lambda: derive.from_map(SITES, features=["A", "b"]),
-        r"map names 1 of the 2 features.* 3\. .*alike.*'a', 'b', 'c'.*'A', 'b'"),
+    "other names": (lambda: derive.from_map(SITES, features=["e", "b"]),
+        r"map names 1 of the 2 features.* 3\. .*alike.*'a', 'b', 'c'.*'e', 'b'"),
+    "a name that may mean two": (
+        lambda: derive.from_map(SITES.assign(feature=["a", "b", "q"]), features=["a", "b", "Q", "Q\u00a0"]),
+        r"map names 'q'.*may mean 'Q' \(.*q and Q\) or 'Q\u00a0' \(.*q and Q \+ U\+00A0\)\. Name the one",
+        r"map names 2 of the 4 features"),
     "too many": (lambda: derive.from_ordering(map(str, range(5001))),
         r"ordering .* 5001 features.* 5000 .*columns of your data"),
     "no ratio": (lambda: derive.from_map(SITES, ratio=20),

@@ -154,6 +154,7 @@ def derive(
     found = problems.attempt(moreso.derive.measure, drawing, kind, features=names, length=length, unit=unit)
     problems.end()
     assert found is not None
+    tell(f"{drawing}: {note}" for note in found.notes)
     with misuse():
         known = found.knowledge(ratio, per_feature)
         if output is not None:

@@ -14,13 +14,14 @@ bridge: dam > sea  # 1.41 km against 11.7 km
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import networkx as nx
 import pandas as pd
 
-from moreso.elicit.derive.distances import PER_FEATURE, RATIO, rule_problems
+from moreso.elicit.derive.distances import PER_FEATURE, RATIO, Distances, rule_problems
 from moreso.elicit.derive.files import measure
 from moreso.elicit.derive.sources import from_edges, from_levels, from_positions, from_sites
 from moreso.relations import Knowledge
@@ -45,7 +46,8 @@ def from_map(
             in 'x', 'y' (and 'z'), all in the same unit, or in 'latitude' ('lat') and 'longitude' ('lon', 'lng',
             'long'), in degrees.
         unit: the unit of x, y and z, for the reasons.
-        features: the names that statements may use, such as the columns of your data; by default all.
+        features: the names that statements may use, such as the columns of your data; by default all. A name that only
+            looks like one of them is taken for it, with a warning.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
         per_feature: the most statements with one feature as ref.
 
@@ -58,7 +60,7 @@ def from_map(
     berlin: potsdam > munich  # 23.2 km against 506 km
     potsdam: berlin > munich  # 23.2 km against 490 km
     """
-    return from_sites(sites, features, unit).knowledge(ratio, per_feature)
+    return _derive(from_sites(sites, features, unit), ratio, per_feature)
 
 
 def from_graph(
@@ -77,7 +79,9 @@ def from_graph(
     unless `length` names it.
 
     Args:
-        graph: a networkx graph whose nodes are the features.
+        graph: a networkx graph whose nodes are the features. Their names are the nodes themselves, or their attribute
+            'label' or 'name': the one with most of the features; or, without `features`, the first in which all nodes
+            differ, if the nodes are numbers such as 62 or 'n0'.
         length: the edge attribute that holds lengths; by default every edge is one step.
         unit: the unit of the lengths, for the reasons.
         features: the nodes that statements may name; paths may pass through others, such as junctions without a sensor.
@@ -92,7 +96,7 @@ def from_graph(
     a: b > d  # 1 step against 3 steps
     d: c > a  # 1 step against 3 steps
     """
-    return from_edges(graph, features, length, unit).knowledge(ratio, per_feature)
+    return _derive(from_edges(graph, features, length, unit), ratio, per_feature)
 
 
 def from_hierarchy(
@@ -123,7 +127,7 @@ def from_hierarchy(
     m1: m2 > sun  # 1 step against 3 steps
     m2: m1 > sun  # 1 step against 3 steps
     """
-    return from_levels(levels, features).knowledge(ratio, per_feature)
+    return _derive(from_levels(levels, features), ratio, per_feature)
 
 
 def from_ordering(
@@ -138,7 +142,8 @@ def from_ordering(
 
     Args:
         positions: a table with a column 'feature', 'name' or 'site' (or the index) and a column 'position'; or a
-            mapping from names to positions; or names that are numbers or end in them ('w900', 'depth_2.5').
+            mapping from names to positions; or names that are numbers or end in them ('w900', 'depth_2.5', 'x1e-3'). A
+            hyphen before the number is a minus if other names with the same beginning have none ('lag-1', 'lag1').
         unit: the unit of the positions, for the reasons.
         features: the names that statements may use; by default all.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
@@ -152,7 +157,7 @@ def from_ordering(
     w900: w910 > w960  # 10 nm against 60 nm
     w910: w900 > w960  # 10 nm against 50 nm
     """
-    return from_positions(positions, features, unit).knowledge(ratio, per_feature)
+    return _derive(from_positions(positions, features, unit), ratio, per_feature)
 
 
 def read(
@@ -168,9 +173,10 @@ def read(
     """Derive statements from a drawing in a file.
 
     GraphML files (.graphml, .xml) and edge lists (.edgelist, .edges, .txt: two names per line and an optional 'length')
-    are graphs. Tables (.csv, .parquet, .feather) are recognised by their columns, in this order: 'source' and 'target',
-    or 'from' and 'to', make a graph; 'x' and 'y', or 'latitude' and 'longitude', a map; 'position' an ordering;
-    'feature', 'name' or 'site' and other columns a hierarchy.
+    are graphs; yEd's NodeLabel counts as the attribute 'label' of `from_graph`. Tables (.csv, .parquet, .feather) are
+    recognised by their columns, in this order: 'source' and 'target', or 'from' and 'to', make a graph; 'x' and 'y', or
+    'latitude' and 'longitude', a map; 'position' an ordering; 'feature', 'name' or 'site' and other columns a
+    hierarchy.
 
     Args:
         path: the drawing.
@@ -185,4 +191,11 @@ def read(
     Raises:
         ValueError: the file is not a drawing of these kinds; or as for the function of its kind.
     """
-    return measure(path, kind, features=features, length=length, unit=unit).knowledge(ratio, per_feature)
+    return _derive(measure(path, kind, features=features, length=length, unit=unit), ratio, per_feature)
+
+
+def _derive(found: Distances, ratio: float, per_feature: int) -> Knowledge:
+    """Return the statements, with a warning for each name that was taken for a feature."""
+    for note in found.notes:
+        warnings.warn(note, stacklevel=3)
+    return found.knowledge(ratio, per_feature)

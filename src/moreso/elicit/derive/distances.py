@@ -25,6 +25,7 @@ class Distances:
         source: what was measured, in the words of messages, such as 'a map (kilometres)'.
         unit: the unit of the distances, for the reasons; 'step' counts steps, '' means unknown.
         left_out: how many features of the drawing were left out because they were not asked for.
+        notes: the names in the drawing that were taken for features although they differ a little, one sentence each.
     """
 
     names: tuple[str, ...]
@@ -32,6 +33,7 @@ class Distances:
     source: str
     unit: str = ""
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     def knowledge(self, ratio: float = RATIO, per_feature: int = PER_FEATURE) -> Knowledge:
         """Return statements `ref: near > far` in which far is at least `ratio` times as distant from ref as near is.

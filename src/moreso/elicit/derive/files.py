@@ -70,8 +70,8 @@ def _measure_table(
     if sources.find(table, sources.POSITION) is not None:
         return sources.from_positions(table, features, unit)
     # The table is the data itself, with columns such as wavelengths; columns without a number are other features.
-    columns = [str(column) for column in table.columns]
-    return sources.from_positions([name for name in columns if np.isfinite(sources.position_of(name))], features, unit)
+    at = sources.positions_of(str(column) for column in table.columns)
+    return sources.from_positions([name for name, place in at.items() if np.isfinite(place)], features, unit)
 
 
 def _kind(table: pd.DataFrame, path: Path) -> str:
