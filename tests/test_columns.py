@@ -92,7 +92,7 @@ def test_decoding_what_was_encoded_is_the_identity() -> None:
     assert np.isfinite(z).all()
     back = columns.decode(z, np.random.default_rng(0))
     pd.testing.assert_frame_equal(back, table.reset_index(drop=True), rtol=1e-12)
-    kinds = {column.name: type(column.encoding) for column in columns.columns}
+    kinds = {each.name: type(each.encoding) for each in columns.columns if isinstance(each, ColumnEncoder)}
     for kind, names in {
         Numeric: ["plain", "skewed", "count", "rain", "when"],
         Coded: ["sex", "truth", "maybe", "object"],
@@ -357,7 +357,9 @@ def test_the_density_of_a_bent_column_integrates_to_1() -> None:
     table = pd.DataFrame({"skewed": random.lognormal(size=200), "heavy": random.standard_t(1.2, size=200)})
     for name in table:
         fitted = quick(max_epochs=100).fit(table[[name]])
-        kind = fitted.encoder_.columns[0].encoding
+        (column,) = fitted.encoder_.columns
+        assert isinstance(column, ColumnEncoder)
+        kind = column.encoding
         assert isinstance(kind, Numeric) and kind.transform is not None
         # Even steps of z are dense where the density is.
         z = np.linspace(-8, 8, 4001)[:, None]

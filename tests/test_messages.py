@@ -312,8 +312,8 @@ TABLES: Calls = {
     "audit nothing": (lambda: audit(table(), Knowledge(())), r"no relation.*at least one\.$"),
     "audit names of rows": (lambda: audit(table(inlet=list("abcdefghij")), KNOWN),
         r"'inlet' .* 10 different texts .* 10 rows.*names of rows.*Leave it out.*convert"),
-    "fit names of rows": (lambda: Synthesizer().fit(table(inlet=list("abcdefghij"))),
-        r"'inlet' .* 10 different texts .* 10 rows.*names of rows.*Leave it out.*convert"),
+    "fit names of rows": (lambda: Synthesizer().fit(table(inlet=list("abcdefghab"))),
+        r"'inlet' .* 8 different texts .* 10 rows.*names of rows.*Leave it out.*convert"),
     "ask missing values": (lambda: ask(LACKING), r"^3 rows .*no missing .* 8 .*fewer features"),
     "contradictory knowledge": (
         lambda: Synthesizer(knowledge=Knowledge.parse("outlet: inlet > ambient > inlet")).fit(table()),
@@ -443,7 +443,8 @@ def refused_in_the_shell(folder: Path, files: Mapping[str, str | bytes], command
             Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
         before = {path: path.read_bytes() for path in Path().iterdir()}
         result = CliRunner().invoke(main, shlex.split(command))
-        check(result.stderr.splitlines(), patterns)
+        # What a file was read as is no problem.
+        check([line for line in result.stderr.splitlines() if not line.startswith("data.csv: read ")], patterns)
         assert (result.exit_code, result.stdout) == (2, "")
         assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
@@ -451,8 +452,8 @@ def refused_in_the_shell(folder: Path, files: Mapping[str, str | bytes], command
 # Files: name -> those that differ from GOOD (None: missing), and what each sentence holds.
 FILES: dict[str, tuple[Mapping[str, str | bytes | None], *tuple[str, ...]]] = {
     "missing data": ({"data.csv": None}, r"^data\.csv: .*No such file.*path and the file"),
-    "empty data": ({"data.csv": ""}, r"^data\.csv: .*CSV.*No columns.*Check"),
-    "unreadable data": ({"data.csv": b"\xff\xfe\x00\x01,\n"}, r"^data\.csv: .*CSV.*utf-8.* 0xff .*position 0.*Check"),
+    "empty data": ({"data.csv": ""}, r"^data\.csv: .*CSV.*empty.*Check"),
+    "unreadable data": ({"data.csv": b"a,b\x00\x01\n"}, r"^data\.csv: .*CSV.*no text.*Check"),
     "missing knowledge": ({"knowledge.txt": None}, r"^knowledge\.txt: .*No such file.*path\.$"),
     "unreadable knowledge": ({"knowledge.txt": b"\xff\x00"}, r"^knowledge\.txt: .*not UTF-8.*one statement a line"),
     "empty knowledge": ({"knowledge.txt": ""}, r"^knowledge\.txt: no statement .*Write one.*example"),
@@ -484,7 +485,7 @@ def test_bad_files(name: str, command: str, tmp_path: Path) -> None:
 
 # Commands on GOOD files: command -> what each sentence holds.
 COMMANDS: dict[str, list[str]] = {
-    "audit data.xls knowledge.txt": [r"^data\.xls: .*\.csv, \.parquet, \.feather, \.sql,.*'\.xls'.*Convert"],
+    "audit data.xls knowledge.txt": [r"^data\.xls: .*\.csv, \.tsv, \.parquet, \.feather, \.sql,.*'\.xls'.*Convert"],
     "audit data.csv knowledge.txt --level 7": [r"'level' .*\(0, 1\).* 7\.0\. .* 0\.05"],
     "check nothing.txt --features nothing.csv": [
         r"^nothing\.csv: .*No such file.*path and the file",

@@ -131,4 +131,4 @@ def test_the_command(plant: pd.DataFrame, tmp_path: object, monkeypatch: pytest.
     assert result.exit_code == 0, result.output
     assert "nats" in result.output
     result = CliRunner().invoke(main, [*arguments, "--json"])
-    assert json.loads(result.output)["rows"] == 48
+    assert json.loads(result.stdout)["rows"] == 48

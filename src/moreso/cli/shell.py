@@ -82,8 +82,7 @@ class Collector:
         found = self.attempt(tabular.read_table, path, reading)
         if found is None:
             return None
-        for note in found.notes:
-            click.echo(f"{path}: {note}", err=True)
+        tell(f"{path}: {note}" for note in found.notes)
         return found.table
 
     def add(self, problems: list[str]) -> None:

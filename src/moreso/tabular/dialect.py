@@ -33,6 +33,9 @@ UNNAMED = re.compile(r"(Unnamed: \d+)?")
 NUMBER = re.compile(r"[+-]?(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?")
 """What is a number under one decimal mark or the other."""
 
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+"""Characters that no text holds."""
+
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Byte-order marks -> the encoding."""
 
@@ -130,6 +133,8 @@ def read_cells(
         OSError, ValueError: the file cannot be read.
     """
     text, notes = _text(path, encoding)
+    if CONTROL.search(text):
+        raise ValueError("it holds control characters, so it is no text")
     if first := re.match(r"sep=(.)\r?\n", text):
         # Excel writes this line and reads it.
         separator, text = separator or first[1], text[first.end() :]
