@@ -1,5 +1,6 @@
 """A loss term from relations and samples, for any model that can be sampled with gradients."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,9 @@ from moreso.relations import Knowledge, match_columns
 MARGIN = 4.0
 """The default margin, in standard errors of the gap (docs/decisions/0003-hinge-in-standard-errors.md)."""
 
+CONSTANT_BATCHES = 10
+"""A group that is constant in this many batches of samples in a row gives a warning."""
+
 
 class Regularizer(nn.Module):
     """Penalty on samples whose dependences contradict the stated relations.
@@ -23,6 +27,9 @@ class Regularizer(nn.Module):
     must carry gradients. The value depends on the samples alone. Samples with a leading dimension, one sample for each
     of a population of models, give one value for each. For n samples it takes time O((groups + pairs) n^2) and memory
     O(groups n^2).
+
+    Statements about a column that is constant in the samples have no gradient; if it stays constant for ten batches in
+    a row, a warning names it.
 
     Args:
         knowledge: at least one relation. A name that only looks like a feature's is taken for it, with a warning
@@ -79,6 +86,7 @@ class Regularizer(nn.Module):
         confidence = torch.tensor([relation.confidence for relation in knowledge], dtype=torch.float64)
         self.register_buffer("share", confidence / confidence.sum(), persistent=False)
         self.register_buffer("counted", torch.full_like(confidence, 1 / len(knowledge)), persistent=False)
+        self._still: Tensor | None = None
 
     def forward(self, x: Tensor) -> Float[Tensor, "*members"]:
         """Return the unweighted term on samples `x`, at least 4 rows."""
@@ -93,6 +101,7 @@ class Regularizer(nn.Module):
                 and change slowly while a model learns, so a loop may reuse them for a few batches of the same size.
         """
         gaps = self.gaps(x)
+        self._watch(gaps)
         position = gaps.gap
         if self.studentize:
             standard_error = (gaps.floored_error if standard_error is None else standard_error).to(gaps.gap)
@@ -129,7 +138,8 @@ class Regularizer(nn.Module):
 
     def keep(self, members: Int[Tensor, " m"]) -> "Regularizer":
         """Return the regularizer of some members of a population."""
-        return self._of(self.relative.keep(members), self.share[members])
+        still = None if self._still is None else self._still[members.cpu()]
+        return self._of(self.relative.keep(members), self.share[members])._go_on(still)
 
     def _of(self, relative: RelativeDependence, share: Float[Tensor, "members relations"]) -> "Regularizer":
         """Return the same for a population in which each member gives each relation a share."""
@@ -148,6 +158,33 @@ class Regularizer(nn.Module):
         stated = (share > 0).double()
         self.counted = stated / stated.sum(-1, keepdim=True)
         return self
+
+    def _go_on(self, still: Tensor | None) -> "Regularizer":
+        self._still = still
+        return self
+
+    def _watch(self, gaps: Gaps) -> None:
+        """Count the batches in a row in which each group was constant, and warn of those that stay so.
+
+        The counts are all that a regularizer remembers, and no value depends on them.
+        """
+        if gaps.constant is None:
+            if self._still is not None:
+                self._still = None
+            return
+        now = gaps.constant.groups.cpu().long()
+        before = self._still if self._still is not None and self._still.shape == now.shape else torch.zeros_like(now)
+        self._still = (before + 1) * now
+        stuck = (self._still == CONSTANT_BATCHES).reshape(-1, now.shape[-1]).any(0).tolist()
+        names = [", ".join(group) for group, each in zip(self.relative.groups, stuck, strict=True) if each]
+        if names:
+            which = f"columns {', '.join(map(repr, names))} were" if len(names) > 1 else f"column {names[0]!r} was"
+            them = "them have" if len(names) > 1 else "it have"
+            warnings.warn(
+                f"{which} constant in ten batches of samples in a row, so statements about {them} no effect. Let the "
+                "model's samples vary, for example by a last layer that does not start at 0.",
+                stacklevel=2,
+            )
 
     def gaps(self, x: Tensor) -> Gaps:
         """Return the gaps on samples `x` with their standard errors, in the order of the relations."""

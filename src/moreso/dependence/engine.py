@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from moreso.dependence.exact import Exact
-from moreso.dependence.kernels import median_bandwidth
+from moreso.dependence.kernels import ends_of, gradient_problem, median_bandwidth
 from moreso.dependence.lowrank import LowRank
 from moreso.dependence.moments import Pairs
 
@@ -56,6 +56,7 @@ class Dependence:
         pairs: pairs of positions of groups; the scalar groups count first.
         normalize: divide HSIC(x, y) by sqrt(HSIC(x, x) HSIC(y, y)): comparable between groups of different width.
         tolerance: greatest error of the kernel on the low-rank path; 0 uses the exact path for all pairs.
+        ends: the least and the greatest sample of each scalar group, if they are known.
 
     Attributes:
         value: the unbiased estimates, with gradient.
@@ -76,15 +77,13 @@ class Dependence:
         *,
         normalize: bool = False,
         tolerance: float = TOLERANCE,
+        ends: Float[Tensor, "2 *members scalars"] | None = None,
     ) -> None:
         self.count, self.normalize = scalars.shape[-2], normalize
-        if self.count < MIN_ROWS:
-            raise ValueError(
-                f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {self.count}. Draw more samples per step."
-            )
+        check_rows(self.count)
         if not pairs:
             raise ValueError("'pairs' is empty, so there is nothing to compute. Give at least one pair of groups.")
-        scalars, ends, too_wide = _squeeze(scalars, tolerance)
+        scalars, ends, too_wide = _squeeze(scalars, tolerance, ends)
         plan = _plan(tuple(pairs), normalize, scalars.shape[-1], too_wide, scalars.device)
         self._left, self._right = plan.own
         self.parts: list[list[LowRank] | list[Exact]] = []
@@ -260,7 +259,7 @@ def _plan(
     )
 
 
-def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, Tensor, frozenset[int]]:
+def _squeeze(scalars: Tensor, tolerance: float, ends: Tensor | None) -> tuple[Tensor, Tensor, frozenset[int]]:
     """Return scalar groups without wide empty stretches, their ends, and the groups that are still too wide.
 
     A low-rank basis grows with the range that it covers, and a few far rows would make it large. If two neighbouring
@@ -273,7 +272,7 @@ def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, Tensor, frozens
     if tolerance == 0 or m < LOW_RANK_ROWS or groups == 0:
         return scalars, scalars[..., :0, :], frozenset(range(groups))
     with torch.no_grad():
-        ends = torch.stack(torch.aminmax(scalars, dim=-2))
+        ends = ends_of(scalars) if ends is None else ends
         widths = (ends[1] - ends[0]).reshape(-1, groups).amax(0)
         if float(widths.max()) <= WIDEST:
             return scalars, ends, frozenset()
@@ -284,7 +283,7 @@ def _squeeze(scalars: Tensor, tolerance: float) -> tuple[Tensor, Tensor, frozens
         squeezed = torch.cat([values[..., :1, :], values[..., :1, :] + steps.cumsum(-2)], dim=-2)
         moved = torch.zeros_like(values).scatter(-2, order, squeezed - values)
         shift = torch.zeros_like(scalars).index_copy(-1, wide, moved.to(scalars.dtype))
-        ends = torch.stack(torch.aminmax(scalars + shift, dim=-2))
+        ends = ends_of(scalars + shift)
         limit = max(WIDEST, math.sqrt(m / 2) / 1.7)
         too_wide = (ends[1] - ends[0]).reshape(-1, groups).amax(0) > limit
         shift[..., too_wide] = 0
@@ -335,10 +334,16 @@ def in_bandwidths(
     if len({len(group) for group in groups}) > 1:
         lengths = ", ".join(str(len(group)) for group in groups)
         raise ValueError(f"the groups must hold the same rows, got {lengths} rows. Pass aligned samples.")
-    if len(groups[0]) < MIN_ROWS:
-        raise ValueError(
-            f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {len(groups[0])}. Draw more samples per step."
-        )
+    check_rows(len(groups[0]))
     flat = [group.reshape(len(group), -1) for group in groups]
     widths: Sequence[float | Tensor] = list(map(median_bandwidth, flat)) if bandwidths is None else bandwidths
+    for group, width in zip(flat, widths, strict=True):
+        if group.requires_grad and (problem := gradient_problem(float(width), group.dtype)):
+            raise ValueError(problem)
     return [group / width for group, width in zip(flat, widths, strict=True)]
+
+
+def check_rows(count: int) -> None:
+    """Raise unless there are enough rows."""
+    if count < MIN_ROWS:
+        raise ValueError(f"the unbiased HSIC needs at least {MIN_ROWS} rows, got {count}. Draw more samples per step.")

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LEAST_STEPS = 100
+"""Rows must be at least this many steps of their type apart, which cannot resolve smaller numbers."""
+
 
 def gaussian_gram(x: Float[Tensor, "n d"], bandwidth: float | Float[Tensor, ""]) -> Float[Tensor, "n n"]:
     """Return the Gram matrix of the Gaussian kernel, k(x, y) = exp(-|x - y|^2 / (2 bandwidth^2)).
@@ -39,7 +42,7 @@ def median_bandwidth(x: Float[Tensor, "n d"], *, max_rows: int = 1000) -> Float[
         max_rows: longer samples are thinned evenly to this many rows.
 
     Raises:
-        ValueError: all rows are equal, so there is no distance to measure, or some values are not finite.
+        ValueError: all rows are equal, so there is no distance to measure, or some values are not finite or too small.
 
     References:
         Gretton, Bousquet, Smola & Schoelkopf, "Measuring Statistical Dependence with Hilbert-Schmidt Norms", 2005.
@@ -47,28 +50,83 @@ def median_bandwidth(x: Float[Tensor, "n d"], *, max_rows: int = 1000) -> Float[
     rows = x.detach()[:: math.ceil(len(x) / max_rows)]
     if not rows.isfinite().all():
         raise ValueError("the rows hold values that are not finite. Leave these rows out, or fill them in.")
-    distances = torch.pdist(rows)
+    ends = ends_of(rows)
+    unit = power_of_two(ends)
+    # Constant columns change no distance, whatever their size.
+    distances = torch.pdist(rows.masked_fill(ends[0] == ends[1], 0.0) / unit)
     median = distances.median()
     if median == 0:
         positive = distances[distances > 0]
         if len(positive) == 0:
             raise ValueError("all rows are equal: a constant group has no bandwidth. Leave it out or pass one.")
         median = positive.median()
-    return median
+    step = torch.finfo(rows.dtype).smallest_normal * torch.finfo(rows.dtype).eps
+    if median * unit < LEAST_STEPS * step:
+        name = str(rows.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"the rows are only about {float(median * unit):.1g} apart, and {name} keeps only multiples of {step:.1g} "
+            "of such small numbers. Rescale them before they are rounded to these."
+        )
+    return median * unit
 
 
 def spread_bandwidth(x: Float[Tensor, "*groups n d"]) -> Float[Tensor, "*groups"]:
     """Return the median distance of Gaussian rows with the spread of `x`, as a smooth function of `x`.
 
     It is sqrt(2 q / d * sum_j var(x_j)), where q is the median of chi-squared with d degrees of freedom: .954 standard
-    deviations for one feature. A kernel with this bandwidth is invariant to rescaling x, in value and in gradient.
+    deviations for one feature. A kernel with this bandwidth is invariant to rescaling x, in value and in gradient. A
+    constant group gets the bandwidth of variance 1, so that it stays finite.
 
     Args:
         x: n samples of one or more groups of d features, at least 2.
     """
     d = x.shape[-1]
     factor = 4 * _half_median(d) / d
-    return (factor * x.var(-2).sum(-1)).sqrt()
+    variance = x.var(-2).sum(-1)
+    return (factor * torch.where(variance > 0, variance, 1.0)).sqrt()
+
+
+def ends_of(x: Float[Tensor, "*members n d"]) -> Float[Tensor, "2 *members d"]:
+    """Return the least and the greatest sample of each column, without gradient; NaN where a sample is NaN."""
+    return torch.stack(torch.aminmax(x.detach(), dim=-2))
+
+
+def beyond_rounding(ends: Float[Tensor, "2 *members d"]) -> Float[Tensor, "*members d"]:
+    """Return by how much the range of each column exceeds rounding error: at most 0 if the column is constant.
+
+    It is NaN if a sample is not finite.
+
+    Args:
+        ends: as `ends_of` returns them.
+    """
+    return ends[1] - ends[0] - 2 * torch.finfo(ends.dtype).eps * ends.abs().amax(0)
+
+
+def power_of_two(ends: Float[Tensor, "2 *members d"]) -> Float[Tensor, "*members"]:
+    """Return a power of two near the largest number of a group, 1 if the group is constant.
+
+    Squares of very large and very small numbers overflow and underflow. Division by a power of two is exact, so numbers
+    of a common size keep every bit.
+
+    Args:
+        ends: the ends of the columns of the group; columns that are constant do not count.
+    """
+    largest = torch.where(ends[0] == ends[1], 0.0, ends.abs().amax(0)).amax(-1)
+    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
+
+
+def gradient_problem(width: float, dtype: torch.dtype) -> str:
+    """Return why gradients would overflow with samples that are so close together, or nothing.
+
+    Args:
+        width: about how far samples of a group are apart.
+        dtype: their type.
+    """
+    numbers = torch.finfo(dtype)
+    if width >= numbers.tiny / numbers.eps:
+        return ""
+    name = str(dtype).removeprefix("torch.")
+    return f"the samples are only about {width:.1g} apart, too close for gradients in {name}. Rescale them."
 
 
 @lru_cache(maxsize=64)

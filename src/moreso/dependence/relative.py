@@ -1,6 +1,5 @@
 """The gaps of relations on samples: the quantity that audits test, regularizers push and reports show."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,11 +7,18 @@ from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence.engine import TOLERANCE, Dependence, exactly, in_bandwidths
-from moreso.dependence.kernels import median_bandwidth, spread_bandwidth
+from moreso.dependence.engine import TOLERANCE, Dependence, check_rows, exactly, in_bandwidths
+from moreso.dependence.kernels import (
+    beyond_rounding,
+    ends_of,
+    gradient_problem,
+    median_bandwidth,
+    power_of_two,
+    spread_bandwidth,
+)
 from moreso.relations import Knowledge, KnowledgeError
 
 Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
@@ -22,28 +28,60 @@ ROUND_OFF = 1e-12
 """Smaller standard errors are rounding error in double precision: HSIC with a column that varies in one row is 0."""
 
 
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """What is constant in a sample but for rounding error, and so depends on nothing.
+
+    Args:
+        groups: the groups that are constant.
+        pairs: the pairs with such a group.
+    """
+
+    groups: Bool[Tensor, "*members groups"]
+    pairs: Bool[Tensor, "*members pairs"]
+
+
 class Gaps:
     """The gaps of all relations on one sample, or on one sample per member of a population.
+
+    A constant group depends on nothing, and the gap of a relation that names one has no gradient.
 
     Args:
         dependence: the dependence of the pairs of groups.
         plus: the position of the pair (ref, plus), per relation.
         minus: the position of the pair (ref, minus), per relation.
+        constant: what is constant in the sample, if anything is.
 
     Attributes:
         gap: HSIC(ref, plus) - HSIC(ref, minus), or its normalised form, with gradient.
+        constant: what is constant in the sample, or None.
     """
 
     def __init__(
-        self, dependence: Dependence, plus: Int[Tensor, " relations"], minus: Int[Tensor, " relations"]
+        self,
+        dependence: Dependence,
+        plus: Int[Tensor, " relations"],
+        minus: Int[Tensor, " relations"],
+        constant: Constant | None = None,
     ) -> None:
-        self._dependence, self._plus, self._minus = dependence, plus, minus
-        value = dependence.value
-        self.gap: Float[Tensor, "*members relations"] = value.index_select(-1, plus) - value.index_select(-1, minus)
+        self._dependence, self._plus, self._minus, self.constant = dependence, plus, minus, constant
+        value = dependence.value if constant is None else dependence.value.masked_fill(constant.pairs, 0.0)
+        gap = value.index_select(-1, plus) - value.index_select(-1, minus)
+        self.gap: Float[Tensor, "*members relations"] = gap
+        if self._mute is not None:
+            self.gap = torch.where(self._mute, gap.detach(), gap)
+
+    @cached_property
+    def _mute(self) -> Bool[Tensor, "*members relations"] | None:
+        """Which relations name a constant group, if any does."""
+        if self.constant is None:
+            return None
+        pairs = self.constant.pairs
+        return pairs.index_select(-1, self._plus) | pairs.index_select(-1, self._minus)
 
     def unnormalized(self) -> "Gaps":
         """Return the plain gaps if these are normalised, without measuring the sample again."""
-        return Gaps(self._dependence.unnormalized(), self._plus, self._minus)
+        return Gaps(self._dependence.unnormalized(), self._plus, self._minus, self.constant)
 
     @cached_property
     def standard_error(self) -> Float[Tensor, "*members relations"]:
@@ -58,12 +96,16 @@ class Gaps:
 
     @property
     def floored_error(self) -> Float[Tensor, "*members relations"]:
-        """The standard error, but at least the smallest safe divisor, so that 0/0 gives 0."""
-        return self.standard_error.clamp(min=max(ROUND_OFF, torch.finfo(self.gap.dtype).eps))
+        """The standard error, but at least the smallest safe divisor, so that 0/0 gives 0.
+
+        It is infinite for a relation that names a constant group, since the sample says nothing about it.
+        """
+        floored = self.standard_error.clamp(min=max(ROUND_OFF, torch.finfo(self.gap.dtype).eps))
+        return floored if self._mute is None else floored.masked_fill(self._mute, torch.inf)
 
     @property
     def statistic(self) -> Float[Tensor, "*members relations"]:
-        """Gap in units of its standard error; 0 if both are 0."""
+        """Gap in units of its standard error; 0 if both are 0, or if a group is constant."""
         return self.gap / self.floored_error
 
     @property
@@ -142,7 +184,10 @@ class RelativeDependence(nn.Module):
         found, problems = [], []
         for group in self.groups:
             try:
-                found.append(median_bandwidth(self.read(rows, group)))
+                width = median_bandwidth(self.read(rows, group))
+                if problem := gradient_problem(float(width), width.dtype):
+                    raise ValueError(problem)
+                found.append(width)
             except ValueError as error:
                 problems.append(f"'{', '.join(group)}': {error}")
         if problems:
@@ -214,19 +259,81 @@ class RelativeDependence(nn.Module):
         wide = [self.read(batch, group) for group in self.wide]
         if scalars.dtype.itemsize < 4:
             scalars, wide = scalars.float(), [sample.float() for sample in wide]
-        self._check_finite(scalars, wide)
+        check_rows(scalars.shape[-2])
+        ends, others = ends_of(scalars), list(map(ends_of, wide))
+        constant = self._constant(ends, others)
+        if constant is not None:
+            self._check_finite(scalars, wide)
         if self.bandwidths is None:
-            scalars = scalars / spread_bandwidth(scalars.mT[..., None])[..., None, :]
+            self._check_gradient(scalars, wide, ends, others, constant)
+            unit = power_of_two(ends[..., None])
+            scalars = scalars / unit[..., None, :]
+            widths = spread_bandwidth(scalars.mT[..., None])
+            scalars, ends = scalars / widths[..., None, :], ends / unit / widths.detach()
+            wide = [sample / power_of_two(own)[..., None, None] for sample, own in zip(wide, others, strict=True)]
             wide = [sample / spread_bandwidth(sample)[..., None, None] for sample in wide]
         else:
-            widths = self.bandwidths.to(scalars.dtype)[..., None, :]
+            widths = self._bandwidths_as(scalars.dtype, self.bandwidths)
             count = len(self.columns)
-            scalars = scalars / widths[..., :count]
-            wide = [sample / widths[..., count + index, None] for index, sample in enumerate(wide)]
+            # The ends of quotients are the quotients of the ends, to the bit.
+            scalars, ends = scalars / widths[..., None, :count], ends / widths[..., :count]
+            wide = [sample / widths[..., None, count + index, None] for index, sample in enumerate(wide)]
         # Half precision is too coarse for differences of dependences, even if the rest of a loop uses it.
         with torch.autocast(scalars.device.type, enabled=False):
-            found = Dependence(scalars, wide, self.pairs, normalize=self.normalize, tolerance=self.tolerance)
-            return Gaps(found, self.plus, self.minus)
+            found = Dependence(scalars, wide, self.pairs, normalize=self.normalize, tolerance=self.tolerance, ends=ends)
+            return Gaps(found, self.plus, self.minus, constant)
+
+    def _constant(self, ends: Tensor, others: Sequence[Tensor]) -> Constant | None:
+        """Return which groups are constant, or None if all vary and all samples are finite.
+
+        Args:
+            ends: of the scalar groups, as `ends_of` returns them.
+            others: of the columns of the other groups.
+        """
+        varies = beyond_rounding(ends)
+        if others:
+            varies = torch.cat([varies, *(beyond_rounding(own).amax(-1, keepdim=True) for own in others)], -1)
+        # One number tells both, since it is NaN if any sample is not finite.
+        if float(varies.min()) > 0:
+            return None
+        groups = varies <= 0
+        left, right = torch.tensor(self.pairs, device=groups.device).T
+        return Constant(groups, groups.index_select(-1, left) | groups.index_select(-1, right))
+
+    def _check_gradient(
+        self,
+        scalars: Tensor,
+        wide: Sequence[Tensor],
+        ends: Tensor,
+        others: Sequence[Tensor],
+        constant: Constant | None,
+    ) -> None:
+        """Raise if samples are so close together that their gradients would overflow."""
+        if not any(sample.requires_grad for sample in (scalars, *wide)):
+            return
+        spread = torch.cat([ends[1] - ends[0], *((own[1] - own[0]).amax(-1, keepdim=True) for own in others)], -1)
+        if constant is not None:
+            spread = spread.masked_fill(constant.groups, torch.inf)
+        spread = spread.reshape(-1, len(self.groups)).amin(0)
+        if not gradient_problem(float(spread.min()), spread.dtype):
+            return
+        for group, width in zip(self.groups, spread.tolist(), strict=True):
+            if problem := gradient_problem(width, spread.dtype):
+                raise ValueError(f"'x' has no usable gradient in '{', '.join(group)}': {problem}")
+
+    def _bandwidths_as(self, dtype: torch.dtype, widths: Tensor) -> Tensor:
+        """Return the bandwidths in the type of the samples, which may have a smaller range than that of `data`."""
+        if widths.dtype == dtype:
+            return widths
+        narrowed = widths.to(dtype)
+        whole = narrowed.reshape(-1, len(self.groups))
+        if not (gradient_problem(float(whole.min()), dtype) or float(whole.max()) == torch.inf):
+            return narrowed
+        for group, width in zip(self.groups, whole.amin(0).tolist(), strict=True):
+            if (problem := gradient_problem(width, dtype)) or width == torch.inf:
+                problem = problem or f"they are too far apart for {str(dtype).removeprefix('torch.')}. Rescale them."
+                raise ValueError(f"'{', '.join(group)}' in 'data': {problem}")
+        return narrowed
 
     def _check_place(self, batch: Tensor) -> None:
         if batch.device != self.plus.device:
@@ -238,9 +345,6 @@ class RelativeDependence(nn.Module):
             raise ValueError(f"'x' must hold floating-point numbers, got {batch.dtype}. Convert it: x.float().")
 
     def _check_finite(self, scalars: Tensor, wide: Sequence[Tensor]) -> None:
-        # The sum is finite if every term is, and is far cheaper than a test of each term.
-        if all(math.isfinite(float(sample.detach().sum())) for sample in (scalars, *wide)):
-            return
         columns = [*scalars.movedim(-1, 0), *wide]
         for group, sample in zip(self.groups, columns, strict=True):
             if not sample.isfinite().all():

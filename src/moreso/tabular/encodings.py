@@ -151,10 +151,9 @@ class Numeric:
     def width(self) -> int:
         return 1 if self.point_mass is None else 2
 
-    @property
-    def scaling(self) -> Scaling:
-        """How the column itself is measured."""
-        return Scaling((self.own_mean,), self.own_scale)
+    def _measured(self, value: float) -> float:
+        """Return a number of the column as `moreso.tabular.view` measures it."""
+        return (value - self.own_mean) / self.own_scale
 
     def _value(self, x: np.ndarray) -> np.ndarray:
         moved = x if self.transform is None else np.arcsinh((x - self.transform[0]) / self.transform[1])
@@ -183,15 +182,18 @@ class Numeric:
     def smooth(self, z: "Tensor") -> "Tensor":
         if self.transform is None and self.point_mass is None:
             return z
-        x = z[:, :1] * self.scale + self.mean
-        if self.transform is not None:
+        # On the column's own scale from the start, since its numbers may be too large or too small for the tensor.
+        if self.transform is None:
+            x = z[:, :1] * (self.scale / self.own_scale) + self._measured(self.mean)
+        else:
             centre, width = self.transform
             ends = [math.asinh((end - centre) / width) for end in (self.low, self.high)]
-            x = centre + width * x.clamp(*ends).sinh()
+            moved = (z[:, :1] * self.scale + self.mean).clamp(*ends)
+            x = self._measured(centre) + (width / self.own_scale) * moved.sinh()
         if self.point_mass is not None:
             on = (SHARPNESS * Flag(self.share).score(z[:, 1:])).sigmoid()
-            x = x + on * (self.point_mass - x)
-        return self.scaling(x)
+            x = x + on * (self._measured(self.point_mass) - x)
+        return x
 
     def log_slope(self, z: np.ndarray) -> np.ndarray:
         slope = np.full(len(z), -math.log(self.scale))

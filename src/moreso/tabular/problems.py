@@ -19,6 +19,9 @@ MAX_LEVELS = 100
 LARGEST = 1e150
 """The squares of larger numbers overflow."""
 
+LEAST_STEPS = 100
+"""A column's values must differ by at least this many steps of its dtype, which cannot resolve smaller numbers."""
+
 LABELS = (str, bool, int, float, np.bool_, np.number)
 """What a column of levels may hold beside missing values."""
 
@@ -112,12 +115,26 @@ def _number_problems(column: "pd.Series[Any]", *, measured: bool) -> list[str]:
         return [f"column '{name}' has infinite values. Replace them or drop those rows."]
     if largest > LARGEST:
         return [f"column '{name}' holds {largest:.3g}, and numbers may be {LARGEST:g} at most. Rescale it."]
+    if largest and (problem := _coarse(column)):
+        return [problem]
     if measured and len(column) >= MIN_ROWS:
         present = column.dropna()
         numbers = as_numbers(present) if is_time(present) else present
         if numbers.min() == numbers.max():
             return [f"column '{name}' is constant (every value is {present.iloc[0]}). Leave it out."]
     return []
+
+
+def _coarse(column: "pd.Series[Any]") -> str:
+    """Return the problem of numbers so small that their dtype keeps too few digits of them, or nothing."""
+    present, dtype = column.dropna(), getattr(column.dtype, "numpy_dtype", column.dtype)
+    spread, step = float(present.max()) - float(present.min()), float(np.finfo(dtype).smallest_subnormal)
+    if not 0 < spread < LEAST_STEPS * step:
+        return ""
+    return (
+        f"column '{column.name}' varies by {spread:.1g} alone, and {dtype} keeps only multiples of {step:.1g} of such "
+        "small numbers. Rescale it before it is rounded to them."
+    )
 
 
 def _level_problems(column: "pd.Series[Any]", *, measured: bool) -> list[str]:

@@ -9,6 +9,9 @@ from scipy.special import ndtri
 POINT_MASS = 0.2
 """A value is a point mass (often zero) if this share of the rows has it, and 3 times as many as any other value."""
 
+LEAST_WIDTH = 1e-318
+"""Narrower transforms are not tried, since double precision keeps too few digits of such numbers."""
+
 LEAST_SCALE = 0.1
 """Flags rarer than about 1% are scaled like one of 1%, so that no row lies ten standard deviations out."""
 
@@ -74,6 +77,8 @@ def find_transform(x: np.ndarray) -> tuple[float, float] | None:
     best, found = max(0.1, 2 * math.log(n) / n), None
     for centre in (float(scaled.min()), middle, float(scaled.max())):
         for width in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0):
+            if scale * width * spread < LEAST_WIDTH:
+                continue
             transformed = np.arcsinh((scaled - centre) / (width * spread))
             gain = -math.log(transformed.std()) - math.log(width * spread) - float(np.log(np.cosh(transformed)).mean())
             if gain > best:

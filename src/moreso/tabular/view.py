@@ -43,7 +43,9 @@ class Scaling:
     @classmethod
     def of(cls, reference: np.ndarray) -> "Scaling":
         """Learn the scaling of a reference sample (rows, columns); NaN is a missing value."""
-        scale = float(np.sqrt(np.nanvar(reference, axis=0).sum()))
+        # Squares of very small numbers would underflow. Multiplication by a power of two is exact.
+        power = int(np.frexp(np.nanmax(np.abs(reference)))[1])
+        scale = float(np.ldexp(np.sqrt(np.nanvar(np.ldexp(reference, -power), axis=0).sum()), power))
         return cls(tuple(np.nanmean(reference, axis=0).tolist()), scale)
 
     def __call__(self, x: Numbers) -> Numbers:
