@@ -168,10 +168,11 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], list[str]]] = {
     ),
     "everything at once": (
         lambda: pd.concat([everyone(c=[np.inf] * 30, d=[[1]] * 30, e=1e200, f=1j), everyone()[["a"]]], axis=1).rename(
-            columns={"b": 7}
+            columns={"b": 7.5}
         ),
         [
-            "column names must be text, got 7 (int). Rename them, for example: table.columns = table.columns.map(str).",
+            "column names must be text or whole numbers, got 7.5 (float). Rename them, for example: table.columns = "
+            "table.columns.map(str).",
             "column 'a' occurs more than once. Give every column a name of its own.",
             "column 'c' has infinite values. Replace them or drop those rows.",
             "column 'd' holds values of type list (such as '[1]'), which are neither numbers, text nor times. "

@@ -43,6 +43,40 @@ class Term(NamedTuple):
     standard_error: Tensor | None
 
 
+RandomState = int | np.integer | np.random.RandomState | np.random.Generator
+"""A seed, or a generator of NumPy's from which one is drawn."""
+
+MAX_SEED = 2**63 - 1
+"""The largest seed."""
+
+
+def seed_problems(random_state: object) -> list[str]:
+    """Return a sentence unless this is a seed or a generator, without drawing from it."""
+    if isinstance(random_state, np.random.RandomState | np.random.Generator):
+        return []
+    if isinstance(random_state, int | np.integer) and 0 <= random_state <= MAX_SEED:
+        return []
+    return [
+        "the seed must be a whole number from 0 to 2**63 - 1, or a NumPy generator, got "
+        f"{random_state!r}. Take a small one, such as 0."
+    ]
+
+
+def seed_of(random_state: RandomState) -> int:
+    """Return a seed as an integer; from a generator of NumPy's one is drawn, as in scikit-learn.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if problems := seed_problems(random_state):
+        raise ValueError(problems[0])
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    return int(random_state)
+
+
 @runtime_checkable
 class Measures(Protocol):
     """A penalty that can take the standard errors of earlier samples, as `moreso.Regularizer` can."""
@@ -193,20 +227,25 @@ class Push:
         draw: maps n to n samples with gradients.
         penalty: a penalty on samples, usually a `moreso.Regularizer`.
         guidance: how strongly and how often.
-        random_state: seed of the draws.
+        random_state: seed of the draws, or a generator of NumPy's.
 
     Raises:
         ValueError: all problems of the settings.
     """
 
     def __init__(
-        self, draw: Draw, penalty: Penalty | Stacked, guidance: Guidance | None = None, *, random_state: int = 0
+        self,
+        draw: Draw,
+        penalty: Penalty | Stacked,
+        guidance: Guidance | None = None,
+        *,
+        random_state: RandomState = 0,
     ) -> None:
         self.draw, self.penalty, self.guidance = draw, penalty, guidance or Guidance()
-        if problems := self.guidance.problems():
+        if problems := self.guidance.problems() + seed_problems(random_state):
             raise ValueError("\n".join(problems))
         self.history: list[Pushed] = []
-        self._seeds = torch.Generator().manual_seed(random_state)
+        self._seeds = torch.Generator().manual_seed(seed_of(random_state))
         self._seed = 0
         self._used: Tensor | None = None
         self._steps: dict[int, int] = {}
@@ -296,6 +335,10 @@ class Push:
 
     def _measure(self, step: int, *, again: bool) -> Term:
         x = self.draw(self.guidance.draws)
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"draw(n) must return a tensor of samples, got {type(x).__name__}. Return the samples alone."
+            )
         if isinstance(self.penalty, nn.Module):
             self.penalty.to(x.device)
         if not again and (self._age >= self.guidance.refresh or x.shape[-2] != self._rows):

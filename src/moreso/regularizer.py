@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence import TOLERANCE, Features, Gaps, RelativeDependence
+from moreso.dependence import TOLERANCE, Features, Gaps, RelativeDependence, Samples
 from moreso.guidance import Term
 from moreso.relations import Knowledge, match_columns
 
@@ -32,12 +32,13 @@ class Regularizer(nn.Module):
     a row, a warning names it.
 
     Args:
-        knowledge: at least one relation. A name that only looks like a feature's is taken for it, with a warning
-            (`Knowledge.matched`).
+        knowledge: at least one relation, as `Knowledge` or as text. A name that only looks like a feature's is taken
+            for it, with a warning (`Knowledge.matched`).
         features: the names of the columns of x in order, or a mapping from name to a callable on x that returns n rows,
             for image regions, windows of a series or latents.
-        data: training rows in the same form as x; they fix the kernels' bandwidths. Without them, the bandwidths come
-            from the spread of each batch. Columns of one group should be on comparable scales.
+        data: training rows, in the same form as x or as an array or a DataFrame; they fix the kernels' bandwidths.
+            Without them, the bandwidths come from the spread of each batch. Columns of one group should be on
+            comparable scales.
         margin: offset of the hinge, positive, so that a statement that holds by luck on one batch still costs.
         studentize: measure gap and margin in units of the gap's standard error, which makes relations comparable; False
             uses the plain difference, as in the paper.
@@ -46,7 +47,7 @@ class Regularizer(nn.Module):
             looser one is quicker.
 
     Raises:
-        KnowledgeError: no relation, or a name outside `features`.
+        KnowledgeError: no relation, a name outside `features`, or text that cannot be read.
         ValueError: the margin is not positive, or a group is constant in `data`.
 
     References:
@@ -65,7 +66,7 @@ class Regularizer(nn.Module):
 
     def __init__(
         self,
-        knowledge: Knowledge,
+        knowledge: Knowledge | str,
         features: Features,
         *,
         data: object | None = None,
@@ -77,7 +78,7 @@ class Regularizer(nn.Module):
         super().__init__()
         if not margin > 0:
             raise ValueError(f"'margin' must be positive, got {margin}. The default is {MARGIN:g} standard errors.")
-        self.knowledge = match_columns(knowledge, features, stacklevel=3)
+        self.knowledge = knowledge = match_columns(Knowledge.of(knowledge), map(str, features), stacklevel=3)
         self.margin = margin
         self.studentize = studentize
         self.relative = RelativeDependence(
@@ -88,11 +89,15 @@ class Regularizer(nn.Module):
         self.register_buffer("counted", torch.full_like(confidence, 1 / len(knowledge)), persistent=False)
         self._still: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Float[Tensor, "*members"]:
-        """Return the unweighted term on samples `x`, at least 4 rows."""
+    def forward(self, x: Samples) -> Float[Tensor, "*members"]:
+        """Return the unweighted term on samples `x`, at least 4 rows.
+
+        Args:
+            x: a tensor; or an array, or a DataFrame with the features among its columns, which carry no gradient.
+        """
         return self.measure(x).value
 
-    def measure(self, x: Tensor, standard_error: Tensor | None = None) -> Term:
+    def measure(self, x: Samples, standard_error: Tensor | None = None) -> Term:
         """Return the term on samples `x`, the share of statements that hold there, and the standard errors.
 
         Args:
@@ -186,7 +191,7 @@ class Regularizer(nn.Module):
                 stacklevel=2,
             )
 
-    def gaps(self, x: Tensor) -> Gaps:
+    def gaps(self, x: Samples) -> Gaps:
         """Return the gaps on samples `x` with their standard errors, in the order of the relations."""
         gaps: Gaps = self.relative(x)
         return gaps

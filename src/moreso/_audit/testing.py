@@ -1,7 +1,9 @@
 """The tests behind an audit."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,8 @@ import torch
 from moreso._audit.blocks import BLOCKS, block_length, halves
 from moreso._audit.findings import Audit, Finding, Verdict
 from moreso.dependence import MIN_ROWS, ROUND_OFF, RelativeDependence, TooManyRowsError
-from moreso.relations import Knowledge, explain_contradiction, raise_problems
-from moreso.tabular import Measured, expand, measure, table_problems, thin
+from moreso.relations import Knowledge, count_problems, explain_contradiction, raise_problems
+from moreso.tabular import Measured, as_table, expand, measure, table_problems, thin
 
 FEW_ROWS = 50
 """Below this many rows, the audit uses the jackknife's larger standard error."""
@@ -31,7 +33,7 @@ NUMBERS = ("gap", "standard_error", "normalized_gap", "pvalue", "converse_pvalue
 
 def audit(
     data: pd.DataFrame,
-    knowledge: Knowledge,
+    knowledge: Knowledge | str,
     *,
     level: float = 0.05,
     block: int = 1,
@@ -55,15 +57,16 @@ def audit(
     the block length from the note as `block`, so that standard errors use blocks too.
 
     Args:
-        data: columns named as in the knowledge; others are ignored. A name that only looks like a column's is taken for
-            it, with a note (`Knowledge.matched`).
-        knowledge: at least one relation.
+        data: columns named as in the knowledge, which names them by their text; others are ignored. A name that only
+            looks like a column's is taken for it, with a note (`Knowledge.matched`).
+        knowledge: at least one relation, as `Knowledge` or as text.
         level: the probability that any statement gets the verdict 'holds' (or 'contradicted') by chance.
         block: how many consecutive rows may depend on each other, at most a twentieth of the rows.
         like: rows that fix scales and bandwidths, to measure several tables on the same scales; by default `data`.
 
     Raises:
-        KnowledgeError: there is no relation, or names are not columns; the error lists all other problems too.
+        KnowledgeError: there is no relation, names are not columns, or text cannot be read; the error lists all other
+            problems too.
         DataError: a column is constant, infinite, or text with too many levels, or there are fewer than 4 rows.
         ValueError: the level is outside (0, 1), or the block is too long.
 
@@ -77,9 +80,11 @@ def audit(
     >>> [str(finding.verdict) for finding in audit(table, Knowledge.parse("outlet: inlet > ambient"))]
     ['already certain']
     """
-    knowledge, renamed = knowledge.matched(str(name) for name in data.columns)
-    _check(data, knowledge, level, block, data if like is None else like)
-    table = measure(data, data if like is None else like, knowledge.features)
+    data = as_table(data)
+    like = data if like is None else as_table(like)
+    knowledge, renamed = _checked(data, knowledge, level, block, like)
+    table = measure(data, like, knowledge.features)
+    block = int(block)
     length = max(block, block_length(table.rows))
     order = np.arange(len(data))
     found = _gaps(table, knowledge, order // block, order // length)
@@ -96,20 +101,36 @@ def audit(
     return Audit(findings, knowledge, level, (*renamed, *_notes(findings, knowledge, table, block, length)))
 
 
-def _check(data: pd.DataFrame, knowledge: Knowledge, level: float, block: int, like: pd.DataFrame) -> None:
-    """Raise all problems of the arguments of `audit` at once."""
-    settings, statements = [], []
-    if not 0 < level < 1:
+def level_problems(level: float, block: int, rows: int | None = None) -> list[str]:
+    """Return the problems of the settings of `audit`, one sentence per problem.
+
+    Args:
+        level: the level of the tests.
+        block: how many consecutive rows may depend on each other.
+        rows: the number of rows, if known.
+    """
+    settings = []
+    if not (isinstance(level, Real) and 0 < level < 1):
         settings.append(f"'level' must be in (0, 1), got {level}. The usual one is 0.05.")
-    if not 1 <= block <= max(1, len(data) // BLOCKS):
-        settings.append(
-            f"'block' must be at least 1 and at most a {BLOCKS}th of the rows ({len(data) // BLOCKS}), got {block}."
-        )
-    if len(knowledge) == 0:
+    most = math.inf if rows is None else max(1, rows // BLOCKS)
+    if count_problems("block", block, 1, "") or block > most:
+        limit = "" if rows is None else f" ({rows // BLOCKS})"
+        settings.append(f"'block' must be at least 1 and at most a {BLOCKS}th of the rows{limit}, got {block}.")
+    return settings
+
+
+def _checked(
+    data: pd.DataFrame, knowledge: Knowledge | str, level: float, block: int, like: pd.DataFrame
+) -> tuple[Knowledge, list[str]]:
+    """Return the knowledge in the columns' names, with notes, or raise all problems of the arguments of `audit`."""
+    known, statements = Knowledge.examine(knowledge, list(data.columns))
+    known, notes = (known or Knowledge(())).matched(data.columns)
+    if not (known or statements):
         statements.append("the knowledge holds no relation. Write at least one.")
-    statements += knowledge.problems([str(name) for name in data.columns])
-    used = [name for name in knowledge.features if name in data.columns]
+    used = [name for name in known.features if name in data.columns]
+    settings = level_problems(level, block, len(data))
     raise_problems(settings=settings, knowledge=statements, data=table_problems(like, used))
+    return known, notes
 
 
 def _judge(found: dict[str, np.ndarray], level: float) -> list[Verdict]:

@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from moreso.adapters.common import check_fired, make_push, penalty_of
 from moreso.dependence import Features
-from moreso.guidance import Draw, Penalty, Push, Pushed
+from moreso.guidance import Draw, Penalty, Push, Pushed, RandomState
 from moreso.relations import Knowledge
 
 
@@ -43,14 +43,14 @@ class Adapter(HasParameters, Protocol):
 def attach(
     owner: HasParameters | Optimizer,
     draw: Draw,
-    knowledge: Knowledge | Penalty,
+    knowledge: Knowledge | str | Penalty,
     *,
     features: Features | None = None,
     data: object | None = None,
     weight: float | str = "auto",
     every: int = 1,
     draws: int = 256,
-    random_state: int = 0,
+    random_state: RandomState = 0,
 ) -> Iterator[Push]:
     """Push a model towards knowledge while somebody else's loop trains it inside the `with` block.
 
@@ -69,7 +69,7 @@ def attach(
     Args:
         owner: the model, whose parameters may be created later, or one optimizer.
         draw: maps n to n samples with gradients to the parameters.
-        knowledge: statements, or a `moreso.Regularizer` of them with its own settings.
+        knowledge: statements, as `Knowledge` or as text, or a `moreso.Regularizer` of them with its own settings.
         features: the columns of the draws in order, or a mapping from name to a callable on the draws; only if
             `knowledge` is statements.
         data: training rows in the form of the draws; they fix the kernels' bandwidths.
@@ -77,7 +77,7 @@ def attach(
             (`moreso.guidance.AUTO_RATIO`), which needs no tuning from library to library.
         every: the number of steps from one push to the next, counted for each optimizer.
         draws: the number of samples per push.
-        random_state: seed of the draws.
+        random_state: seed of the draws, or a generator of NumPy's.
 
     Returns:
         A context manager; it yields the push, whose `history` lists (step, penalty, share of statements that hold,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moreso.adapters.attaching import Adapter, attach
 from moreso.dependence import Features
-from moreso.guidance import Push, forked
+from moreso.guidance import Push, RandomState, forked, seed_of
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge, Relation
 
@@ -49,7 +49,7 @@ def check_adapter(
     reload: Callable[[Any], Adapter] | None = None,
     features: Features | None = None,
     rows: int = 500,
-    random_state: int = 0,
+    random_state: RandomState = 0,
     **settings: Any,
 ) -> Checked:
     """Raise unless an adapter meets the requirements that `attach` and reports rely on.
@@ -80,6 +80,7 @@ def check_adapter(
     Raises:
         ValueError: every requirement that the adapter breaks, one sentence each.
     """
+    random_state = seed_of(random_state)
     check = _Check(build, fit, attached or _attach, rows, random_state)
     with check.law("a fit"):
         plain = check.fitted()

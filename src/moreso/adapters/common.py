@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from moreso.dependence import Features
-from moreso.guidance import Draw, Guidance, Penalty, Push, Pushed
+from moreso.guidance import Draw, Guidance, Penalty, Push, Pushed, RandomState
 from moreso.regularizer import Regularizer
 from moreso.relations import Knowledge
 
@@ -15,7 +15,7 @@ class Options(TypedDict, total=False):
     weight: float | str
     every: int
     draws: int
-    random_state: int
+    random_state: RandomState
 
 
 def make_push(
@@ -25,15 +25,15 @@ def make_push(
     weight: float | str = "auto",
     every: int = 1,
     draws: int = 256,
-    random_state: int = 0,
+    random_state: RandomState = 0,
 ) -> Push:
     """Return the push with the options that `attach` documents."""
     return Push(draw, penalty, Guidance(weight, every=every, draws=draws), random_state=random_state)
 
 
-def penalty_of(knowledge: Knowledge | Penalty, features: Features | None, data: object | None) -> Penalty:
+def penalty_of(knowledge: Knowledge | str | Penalty, features: Features | None, data: object | None) -> Penalty:
     """Return the loss term for knowledge with its features, or for a regularizer, which has its own."""
-    if isinstance(knowledge, Knowledge):
+    if isinstance(knowledge, Knowledge | str):
         if features is None:
             raise TypeError(
                 "'features' must name the columns of the draws, in order. Pass features=[...], and the training rows "
@@ -42,8 +42,8 @@ def penalty_of(knowledge: Knowledge | Penalty, features: Features | None, data: 
         return Regularizer(knowledge, features, data=data)
     if not callable(knowledge):
         raise TypeError(
-            f"the knowledge must be a moreso.Knowledge or a moreso.Regularizer, got {type(knowledge).__name__}. Write "
-            "moreso.Knowledge.parse('outlet: inlet > ambient')."
+            "the knowledge must be text, a moreso.Knowledge or a moreso.Regularizer, got "
+            f"{type(knowledge).__name__}. Write for example 'outlet: inlet > ambient'."
         )
     if features is not None or data is not None:
         raise TypeError("'features' and 'data' are the regularizer's own. Leave them out, or pass the knowledge.")

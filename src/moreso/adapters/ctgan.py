@@ -156,7 +156,7 @@ class Late:
 
 def attach(
     model: Any,
-    knowledge: Knowledge | Penalty,
+    knowledge: Knowledge | str | Penalty,
     *,
     data: pd.DataFrame | np.ndarray | None = None,
     **settings: Unpack[Options],
@@ -177,7 +177,7 @@ def attach(
 
 
 def attach_table(
-    table: Table, knowledge: Knowledge | Penalty, data: Any = None, **settings: Unpack[Options]
+    table: Table, knowledge: Knowledge | str | Penalty, data: Any = None, **settings: Unpack[Options]
 ) -> AbstractContextManager[Push]:
     """Attach to a table whose columns have not been learned yet; see `attach`."""
     if not isinstance(knowledge, Knowledge):

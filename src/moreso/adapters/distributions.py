@@ -57,7 +57,7 @@ class Distribution:
 
 def attach(
     make: Callable[[], Any],
-    knowledge: Knowledge | Penalty,
+    knowledge: Knowledge | str | Penalty,
     *,
     parameters: Iterable[Tensor] | None = None,
     features: Features | None = None,

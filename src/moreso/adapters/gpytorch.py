@@ -74,7 +74,7 @@ class GPLVM:
 def attach(
     model: Any,
     likelihood: nn.Module,
-    knowledge: Knowledge | Penalty,
+    knowledge: Knowledge | str | Penalty,
     *,
     latents: Callable[[int], Tensor] | None = None,
     features: Features | None = None,

@@ -37,7 +37,7 @@ class Callback(lightning.pytorch.Callback):
 
     def __init__(
         self,
-        knowledge: Knowledge | Penalty,
+        knowledge: Knowledge | str | Penalty,
         draw: Callable[[Any, int], Tensor] | None = None,
         *,
         features: Features | None = None,

@@ -62,7 +62,7 @@ class Model:
 def attach(
     svi: SVI,
     site: str,
-    knowledge: Knowledge | Penalty,
+    knowledge: Knowledge | str | Penalty,
     *,
     arguments: Callable[[int], tuple[Any, ...]] | None = None,
     features: Features | None = None,

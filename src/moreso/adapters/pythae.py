@@ -64,7 +64,7 @@ class Autoencoder:
 
 def attach(
     model: Any,
-    knowledge: Knowledge | Penalty,
+    knowledge: Knowledge | str | Penalty,
     *,
     latents: Callable[[int], Tensor] | None = None,
     features: Features | None = None,

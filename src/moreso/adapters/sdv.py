@@ -60,7 +60,7 @@ class Synthesizer(Table):
 
 
 def attach(
-    synthesizer: Any, knowledge: Knowledge | Penalty, **settings: Unpack[Options]
+    synthesizer: Any, knowledge: Knowledge | str | Penalty, **settings: Unpack[Options]
 ) -> AbstractContextManager[Push]:
     """Push a synthesizer towards knowledge while its own `fit` trains it inside the `with` block.
 

@@ -10,6 +10,7 @@ from moreso.dependence.engine import MIN_ROWS, TOLERANCE, Dependence, TooManyRow
 from moreso.dependence.kernels import CosineBasis, cosine_basis, gaussian_gram, median_bandwidth, spread_bandwidth
 from moreso.dependence.moments import Moments, Pairs
 from moreso.dependence.relative import ROUND_OFF, Features, Gaps, RelativeDependence, RelativeTest, relative_test
+from moreso.dependence.samples import Samples
 
 __all__ = [
     "MIN_ROWS",
@@ -23,6 +24,7 @@ __all__ = [
     "Pairs",
     "RelativeDependence",
     "RelativeTest",
+    "Samples",
     "TooManyRowsError",
     "cosine_basis",
     "exactly",

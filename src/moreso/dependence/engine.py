@@ -14,6 +14,7 @@ from moreso.dependence.exact import Exact
 from moreso.dependence.kernels import ends_of, gradient_problem, median_bandwidth
 from moreso.dependence.lowrank import LowRank
 from moreso.dependence.moments import Pairs
+from moreso.dependence.samples import Samples, as_tensor
 
 MIN_ROWS = 4
 """The unbiased estimator is a mean over 4-tuples of rows."""
@@ -291,8 +292,8 @@ def _squeeze(scalars: Tensor, tolerance: float, ends: Tensor | None) -> tuple[Te
 
 
 def hsic(
-    x: Float[Tensor, "n ..."],
-    y: Float[Tensor, "n ..."],
+    x: Samples,
+    y: Samples,
     *,
     bandwidths: tuple[float, float] | None = None,
     normalize: bool = False,
@@ -304,7 +305,7 @@ def hsic(
     time.
 
     Args:
-        x: n samples, one number or one row each.
+        x: n samples, one number or one row each: a tensor, an array or a list. Only tensors carry a gradient.
         y: n samples, in the same order.
         bandwidths: of x and of y; by default the median distance of each.
         normalize: divide by sqrt(HSIC(x, x) HSIC(y, y)); then 1 means that each is a function of the other.
@@ -317,7 +318,10 @@ def hsic(
     >>> round(hsic(x, x**2, normalize=True).item(), 2)      # their correlation is 0
     0.31
     """
-    return exactly(in_bandwidths((x, y), bandwidths), [(0, 1)], normalize=normalize).value[0]
+    groups = [as_tensor(group, name) for group, name in ((x, "x"), (y, "y"))]
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and groups[0].dtype == groups[1].dtype):
+        groups = [group.double() for group in groups]
+    return exactly(in_bandwidths(groups, bandwidths), [(0, 1)], normalize=normalize).value[0]
 
 
 def exactly(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from moreso.dependence.kernels import (
     power_of_two,
     spread_bandwidth,
 )
+from moreso.dependence.samples import Samples, as_tensor
 from moreso.relations import Knowledge, KnowledgeError
 
 Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
@@ -151,7 +151,12 @@ class RelativeDependence(nn.Module):
             raise KnowledgeError(
                 ["the knowledge holds no relation. Write at least one, or train without a regularizer."]
             )
-        self.features: Features = dict(features) if isinstance(features, Mapping) else list(features)
+        # Columns of a DataFrame may be named by numbers, which statements name by their text.
+        self.features: Features = (
+            {str(name): read for name, read in features.items()}
+            if isinstance(features, Mapping)
+            else [str(name) for name in features]
+        )
         knowledge.check(list(self.features))
         self.knowledge, self.normalize, self.tolerance = knowledge, normalize, tolerance
         groups = list(dict.fromkeys(chain.from_iterable(relation.groups for relation in knowledge)))
@@ -180,7 +185,7 @@ class RelativeDependence(nn.Module):
         self.register_buffer("bandwidths", widths)
 
     def _widths(self, data: object) -> Float[Tensor, " groups"]:
-        rows = data if isinstance(data, Tensor) else torch.tensor(np.array(data))
+        rows = self._rows(data, "data")
         found, problems = [], []
         for group in self.groups:
             try:
@@ -236,29 +241,29 @@ class RelativeDependence(nn.Module):
             return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return batch[..., [self.features.index(name) for name in group]]
 
-    def forward(self, batch: Tensor) -> Gaps:
+    def forward(self, batch: Samples) -> Gaps:
         """Return the gaps of all relations on a batch of at least 4 rows.
 
         Args:
-            batch: one row per sample; if `features` are names, a leading dimension may hold the members of a
-                population.
+            batch: one row per sample, as a tensor, an array or a DataFrame; if `features` are names, a leading
+                dimension may hold the members of a population.
 
         Raises:
             ValueError: the batch has too few rows, a wrong number of columns or values that are not finite, or is on
                 another device.
         """
+        if not isinstance(batch, Tensor):
+            batch = self._rows(batch, "x").to(self.plus.device)
         named = not isinstance(self.features, Mapping)
-        if named and (batch.ndim not in (2, 3) or batch.shape[-1] != len(self.features)):
-            raise ValueError(
-                f"'x' must have one column a feature ({len(self.features)}), got shape {tuple(batch.shape)}. "
-                "Pass the names of its columns, in order, as 'features'."
-            )
+        if named:
+            self._check_form(batch, "x")
         self._check_place(batch)
-        flat = batch if named else batch.flatten(1)
-        scalars = flat if self._all_columns else flat.index_select(-1, self.columns)
-        wide = [self.read(batch, group) for group in self.wide]
-        if scalars.dtype.itemsize < 4:
-            scalars, wide = scalars.float(), [sample.float() for sample in wide]
+        wide = [as_tensor(self.read(batch, group), ", ".join(group)) for group in self.wide]
+        if named:
+            scalars = as_tensor(batch if self._all_columns else batch.index_select(-1, self.columns), "x")
+        else:
+            wide = [sample.double() for sample in wide] if len({sample.dtype for sample in wide}) > 1 else wide
+            scalars = wide[0][:, :0]
         check_rows(scalars.shape[-2])
         ends, others = ends_of(scalars), list(map(ends_of, wide))
         constant = self._constant(ends, others)
@@ -266,10 +271,11 @@ class RelativeDependence(nn.Module):
             self._check_finite(scalars, wide)
         if self.bandwidths is None:
             self._check_gradient(scalars, wide, ends, others, constant)
-            unit = power_of_two(ends[..., None])
-            scalars = scalars / unit[..., None, :]
-            widths = spread_bandwidth(scalars.mT[..., None])
-            scalars, ends = scalars / widths[..., None, :], ends / unit / widths.detach()
+            if scalars.shape[-1]:
+                unit = power_of_two(ends[..., None])
+                scalars = scalars / unit[..., None, :]
+                widths = spread_bandwidth(scalars.mT[..., None])
+                scalars, ends = scalars / widths[..., None, :], ends / unit / widths.detach()
             wide = [sample / power_of_two(own)[..., None, None] for sample, own in zip(wide, others, strict=True)]
             wide = [sample / spread_bandwidth(sample)[..., None, None] for sample in wide]
         else:
@@ -335,6 +341,21 @@ class RelativeDependence(nn.Module):
                 raise ValueError(f"'{', '.join(group)}' in 'data': {problem}")
         return narrowed
 
+    def _rows(self, rows: Samples, name: str) -> Tensor:
+        """Return rows that are given in any form as a tensor; from a DataFrame, the columns of the features."""
+        columns = None if isinstance(self.features, Mapping) else list(self.features)
+        found = as_tensor(rows, name, columns)
+        if columns is not None:
+            self._check_form(found, name)
+        return found
+
+    def _check_form(self, rows: Tensor, name: str) -> None:
+        if rows.ndim not in (2, 3) or rows.shape[-1] != len(self.features):
+            raise ValueError(
+                f"'{name}' must have one column a feature ({len(self.features)}), got shape {tuple(rows.shape)}. "
+                "Pass the names of its columns, in order, as 'features'."
+            )
+
     def _check_place(self, batch: Tensor) -> None:
         if batch.device != self.plus.device:
             raise ValueError(
@@ -382,9 +403,9 @@ class RelativeTest:
 
 
 def relative_test(
-    ref: Float[Tensor, "n ..."],
-    plus: Float[Tensor, "n ..."],
-    minus: Float[Tensor, "n ..."],
+    ref: Samples,
+    plus: Samples,
+    minus: Samples,
     *,
     bandwidths: tuple[float, float, float] | None = None,
 ) -> RelativeTest:
@@ -395,7 +416,7 @@ def relative_test(
     50 rows of strongly dependent groups the test is slightly liberal. Time and memory O(n^2), in double precision.
 
     Args:
-        ref: n samples, one number or one row each.
+        ref: n samples, one number or one row each: a tensor, an array or a list.
         plus: n samples of the group claimed to be nearer.
         minus: n samples of the group claimed to be farther.
         bandwidths: of the three Gaussian kernels; by default the median distance of each.
@@ -411,7 +432,8 @@ def relative_test(
     >>> relative_test(x, x**2, torch.sin(40 * x)).pvalue < 0.001
     True
     """
-    groups = [torch.as_tensor(group).detach().double() for group in (ref, plus, minus)]
+    given = {"ref": ref, "plus": plus, "minus": minus}
+    groups = [as_tensor(group, name).detach().double() for name, group in given.items()]
     found = exactly(in_bandwidths(groups, bandwidths), [(0, 1), (0, 2)])
     gaps = Gaps(found, torch.tensor([0]), torch.tensor([1]))
     influence = torch.cat(list(found.influence()), dim=1)

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 
 from moreso.dependence import Dependence, median_bandwidth
-from moreso.relations import did_you_mean, raise_problems, spell_alike, write_name
-from moreso.tabular import measure, table_problems, thin
+from moreso.relations import count_problems, did_you_mean, raise_problems, spell_alike, write_name
+from moreso.tabular import as_table, measure, table_problems, thin
 
 MAX_FEATURES = 100
 """The most features, since all pairs of them are compared."""
@@ -51,7 +51,7 @@ class Question:
 
 
 def ask(
-    data: pd.DataFrame, features: Iterable[str] | None = None, *, questions: int = 20, per_feature: int = 3
+    data: pd.DataFrame, features: Iterable[object] | None = None, *, questions: int = 20, per_feature: int = 3
 ) -> tuple[Question, ...]:
     """Return the comparisons that these rows leave open, the most valuable first.
 
@@ -61,20 +61,22 @@ def ask(
 
     Args:
         data: the available rows.
-        features: the columns to ask about, at least 3; by default all. A name that only looks like a column's is taken
-            for it, with a warning.
+        features: the names of the columns to ask about, at least 3; by default all. A name that only looks like a
+            column's is taken for it, with a warning.
         questions: the most questions to return.
         per_feature: the most questions with one feature as ref, and the most that compare one pair.
 
     Raises:
         DataError: there are fewer than 3 or more than 100 features or fewer than 8 complete rows, or columns cannot be
             used.
+        ValueError: `questions` or `per_feature` is below 1.
 
     References:
         Raiffa & Schlaifer, "Applied Statistical Decision Theory", 1961 (the expected value of perfect information).
     """
-    columns = [str(name) for name in data.columns]
-    names, notes = spell_alike(columns if features is None else features, columns)
+    data = as_table(data)
+    columns = list(data.columns)
+    names, notes = spell_alike(map(str, columns if features is None else features), columns)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     names, known = list(dict.fromkeys(names)), set(columns)
@@ -83,7 +85,8 @@ def ask(
     ]
     if not 3 <= len(names) <= MAX_FEATURES:
         problems.append(f"3 to {MAX_FEATURES} features can be compared, got {len(names)}. Name those that matter.")
-    raise_problems(data=[*problems, *table_problems(data, names)])
+    settings = question_problems(questions, per_feature)
+    raise_problems(settings=settings, data=[*problems, *table_problems(data, names)])
     table = measure(data, data, names)
     complete = ~np.isnan(table.rows).any(axis=1)
     if complete.sum() < MIN_COMPLETE:
@@ -97,6 +100,14 @@ def ask(
     starts = np.cumsum([0, *(len(part) for part in table.parts.values())])
     groups = [rows[:, a:b] / median_bandwidth(rows[:, a:b]) for a, b in pairwise(starts)]
     return _choose(names, *_compare(groups), questions, per_feature)
+
+
+def question_problems(questions: int, per_feature: int = 1) -> list[str]:
+    """Return the problems of the settings of `ask`, one sentence per problem."""
+    return [
+        *count_problems("questions", questions, 1, "The default is 20."),
+        *count_problems("per_feature", per_feature, 1, "The default is 3."),
+    ]
 
 
 def _compare(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from moreso._audit import Audit, Verdict, audit
+from moreso._audit import Audit, Verdict, audit, level_problems
 from moreso._files import atomic_write
 from moreso.evaluation._worth import Worth
-from moreso.relations import Knowledge, Relation, explain_left_out
+from moreso.guidance import MIN_DRAWS
+from moreso.relations import Knowledge, Relation, count_problems, explain_left_out, raise_problems
 from moreso.synthesizer import Synthesizer
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def report(
         data: rows to compare with, one table per fit. Use rows that were not trained on, else the likelihood is too
             optimistic.
         level: the level of the tests behind 'holds'.
-        draws: the number of rows to draw from each model.
+        draws: the number of rows to draw from each model, at least 4.
         worth: the result of `moreso.worth` on the training rows, to include in the report.
 
     Raises:
@@ -241,10 +242,16 @@ def report(
     """
     fits = [synthesizers] if isinstance(synthesizers, Synthesizer) else list(synthesizers)
     tables = [data] if isinstance(data, pd.DataFrame) else list(data)
+    settings = level_problems(level, 1) + count_problems("draws", draws, MIN_DRAWS, f"The default is {DRAWS}.")
+    if len(fits) != len(tables):
+        settings.append(
+            f"'data' must hold one table for each fit, got {len(tables)} for {len(fits)} fits. Pass a list of them."
+        )
+    raise_problems(settings=settings)
     audits: list[tuple[Audit, Audit, Audit]] = []
     scores: list[tuple[np.ndarray, np.ndarray]] = []
     for fit, given in zip(fits, tables, strict=True):
-        if fit.knowledge is None:
+        if not fit.statements:
             raise ValueError(
                 "the model was fitted without knowledge, so there is nothing to report. Fit it with knowledge."
             )
@@ -258,7 +265,7 @@ def report(
         if fit.has_likelihood:
             scores.append((plain.score_samples(table), fit.score_samples(table)))
         one, two, three = (
-            audit(rows, fit.knowledge, level=level, like=table)
+            audit(rows, fit.statements, level=level, like=table)
             for rows in (table, plain.sample(draws), fit.sample(draws))
         )
         audits.append((one, two, three))

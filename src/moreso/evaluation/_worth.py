@@ -14,7 +14,8 @@ from scipy.special import stdtrit
 from sklearn.base import clone
 from sklearn.model_selection import ShuffleSplit
 
-from moreso.relations import Knowledge, Relation, match_columns, raise_problems
+from moreso.guidance import MAX_SEED, RandomState, seed_of, seed_problems
+from moreso.relations import Knowledge, Relation, count_problems, match_columns, raise_problems
 from moreso.synthesizer import Bar, Settings, Synthesizer, fit_all
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Worth:
 
 
 def worth(
-    synthesizer: Synthesizer, data: pd.DataFrame, *, splits: int = 5, budget: int = 60, random_state: int = 0
+    synthesizer: Synthesizer, data: pd.DataFrame, *, splits: int = 5, budget: int = 60, random_state: RandomState = 0
 ) -> Worth:
     """Return the gain of a synthesizer's knowledge over the plain model on rows that neither saw.
 
@@ -159,17 +160,18 @@ def worth(
         splits: the number of random splits, at least 2.
         budget: the most models to fit. Single statements get a gain if the budget allows leaving out each of them in at
             least 2 splits.
-        random_state: seed of splits and fits.
+        random_state: seed of splits and fits, or a generator of NumPy's.
 
     Raises:
         ValueError: there is no knowledge, too few splits or rows, or a budget below 2 fits per split; or as
             `Synthesizer.fit`.
         TypeError: the model has no density.
     """
-    _check(synthesizer, data, splits, budget)
-    assert synthesizer.knowledge
-    knowledge = match_columns(synthesizer.knowledge, map(str, data.columns), stacklevel=3)
-    places = list(ShuffleSplit(splits, test_size=TEST_SHARE, random_state=random_state).split(data))
+    _check(synthesizer, data, split_problems(splits, budget, random_state))
+    splits, budget, seed = int(splits), int(budget), seed_of(random_state)
+    knowledge = match_columns(synthesizer.statements, map(str, data.columns), stacklevel=3)
+    # scikit-learn's seeds are shorter.
+    places = list(ShuffleSplit(splits, test_size=TEST_SHARE, random_state=seed % 2**32).split(data))
     left = budget - 2 * splits
     parts = (1.0, *CURVE[: left // splits])
     repeats = min(splits, (left - splits * len(parts[1:])) // len(knowledge))
@@ -185,8 +187,8 @@ def worth(
         for job, rate in zip(jobs, dropout, strict=True):
             rare = synthesizer.settings or Settings()
             rare = rare if rate is None else replace(rare, dropout=rate)
-            seed = random_state + job.split
-            own = clone(synthesizer).set_params(knowledge=job.stated, compare=False, random_state=seed, settings=rare)
+            at = (seed + job.split) % (MAX_SEED + 1)
+            own = clone(synthesizer).set_params(knowledge=job.stated, compare=False, random_state=at, settings=rare)
             copies.append(own)
         trains = [places[job.split][0] for job in jobs]
         tables = [data.iloc[train[: round(job.part * len(train))]] for job, train in zip(jobs, trains, strict=True)]
@@ -252,14 +254,18 @@ def extra_rows(curve: dict[float, float], rows: int, gain: float) -> float:
     return fall / left - rows if left > 0 else float("inf")
 
 
-def _check(synthesizer: Synthesizer, data: pd.DataFrame, splits: int, budget: int) -> None:
+def split_problems(splits: int, budget: int, random_state: RandomState = 0) -> list[str]:
+    """Return the problems of the settings of `worth`, one sentence per problem."""
+    found = count_problems("splits", splits, 2, "An interval needs several.")
+    least = 4 if found else 2 * splits
+    if count_problems("budget", budget, least, ""):
+        found.append(f"'budget' must be at least 2 fits a split, {least}, got {budget}. Raise it.")
+    return found + seed_problems(random_state)
+
+
+def _check(synthesizer: Synthesizer, data: pd.DataFrame, settings: list[str]) -> None:
     """Raise all problems that keep the worth of a synthesizer's knowledge from being measured."""
     if not synthesizer.knowledge:
         raise ValueError("the synthesizer has no knowledge, so there is nothing to measure. Give it knowledge.")
-    settings = []
-    if splits < 2:
-        settings.append(f"'splits' must be at least 2, got {splits}. An interval needs several.")
-    if budget < 2 * splits:
-        settings.append(f"'budget' must be at least 2 fits a split, {2 * splits}, got {budget}. Raise it.")
     problems = synthesizer.problems(data)
     raise_problems(settings=[*settings, *problems.settings], knowledge=problems.knowledge, data=problems.data)

@@ -1,6 +1,6 @@
 """Knowledge: relations between features, and the file in which they are written. Standard library only."""
 
-from moreso.relations.errors import DataError, KnowledgeError, did_you_mean, raise_problems
+from moreso.relations.errors import DataError, KnowledgeError, count_problems, did_you_mean, raise_problems
 from moreso.relations.grammar import write_name
 from moreso.relations.knowledge import Knowledge, match_columns
 from moreso.relations.logic import explain_contradiction, explain_left_out, explain_redundancy
@@ -12,6 +12,7 @@ __all__ = [
     "Knowledge",
     "KnowledgeError",
     "Relation",
+    "count_problems",
     "did_you_mean",
     "explain_contradiction",
     "explain_difference",

@@ -1,7 +1,9 @@
 """The errors of statements and tables, and the wording that their messages share."""
 
+import math
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from numbers import Real
 
 from moreso.relations.names import explain_difference, find_alike
 
@@ -54,6 +56,21 @@ def raise_problems(*, settings: Sequence[str] = (), knowledge: Sequence[str] = (
         raise DataError(problems)
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def count_problems(name: str, value: object, least: int, remedy: str) -> list[str]:
+    """Return a sentence unless a value is a whole number, such as 3 or 1e3, of at least `least`.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+        least: the least number.
+        remedy: the last sentence.
+    """
+    if isinstance(value, Real) and least <= float(value) < math.inf and float(value).is_integer():
+        return []
+    given = value if isinstance(value, Real) else repr(value)
+    return [f"'{name}' must be a whole number of at least {least}, got {given}. {remedy}"]
 
 
 def did_you_mean(name: str, features: Sequence[str], groups: Iterable[str] = ()) -> str:

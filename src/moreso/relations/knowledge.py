@@ -269,14 +269,36 @@ class Knowledge:
         return _whole(*cls.examine(text, features), features)
 
     @classmethod
-    def examine(cls, text: str, features: Sequence[str] | None = None) -> tuple["Knowledge | None", list[str]]:
+    def of(cls, value: "Knowledge | str") -> "Knowledge":
+        """Return knowledge as it is, and text as `parse` reads it: what every function takes as `knowledge`.
+
+        Raises:
+            KnowledgeError: as `parse`.
+            TypeError: the value is neither.
+        """
+        return _whole(*cls.examine(value), None)
+
+    @classmethod
+    def examine(
+        cls, text: "Knowledge | str", features: Sequence[str] | None = None
+    ) -> tuple["Knowledge | None", list[str]]:
         """Return the readable part of a text and its problems, for callers that check several inputs.
 
         Args:
-            text: one statement per line.
+            text: one statement per line, or knowledge, which is returned as it is.
             features: if given, names outside it are problems too, unless `matched` finds what they mean. All statements
                 are returned as they are written.
+
+        Raises:
+            TypeError: the text is neither.
         """
+        if isinstance(text, Knowledge):
+            return text, [] if features is None else text.matched(features)[0].problems(features)
+        if not isinstance(text, str):
+            raise TypeError(
+                f"the knowledge must be text or a moreso.Knowledge, got {type(text).__name__}. Write for example "
+                "'outlet: inlet > ambient', or read a file: moreso.Knowledge.read(path)."
+            )
         groups: dict[str, tuple[str, ...]] = {}
         relations: list[Relation] = []
         problems: list[tuple[int, str]] = []

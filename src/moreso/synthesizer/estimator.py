@@ -17,15 +17,22 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from moreso import training
-from moreso.guidance import Guidance, seeded
+from moreso.guidance import Guidance, RandomState, seed_of, seed_problems, seeded
 from moreso.models import MODELS, members
-from moreso.relations import Knowledge, Relation, explain_contradiction, explain_left_out, raise_problems
+from moreso.relations import (
+    Knowledge,
+    Relation,
+    count_problems,
+    explain_contradiction,
+    explain_left_out,
+    raise_problems,
+)
 from moreso.synthesizer import persistence, selection
 from moreso.synthesizer.ensemble import Ensemble, Trainer, count_members
 from moreso.synthesizer.fitted import Fitted, unseen_density
 from moreso.synthesizer.penalty import make_penalty
 from moreso.synthesizer.settings import Model, Problems, Settings
-from moreso.tabular import TableEncoder, table_problems
+from moreso.tabular import TableEncoder, as_table, table_problems
 
 EVERY = 4
 """The number of steps from one push to the next, which is then so many times as heavy: a push costs more than a step of
@@ -44,16 +51,16 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         model: "factor", "vae", "gan", "vaegan", "gplvm", "flow", "flowmatching", a `GenerativeModel` for the number of
             encoded columns (copied, never changed), or a callable that builds one from that number. A measurement
             without missing values usually becomes one encoded column.
-        knowledge: the statements; None trains the plain model.
+        knowledge: the statements, as `Knowledge` or as text; None trains the plain model.
         weight: the regularizer's weight; "auto" needs no tuning, see `moreso.guidance.Guidance`.
         trust: "audit" leaves out the statements that the training rows contradict, keeps the plain model if the
             statements seem to harm, and warns in both cases; "all" enforces every statement.
         compare: with knowledge, also fit the plain model from the same seed, so that a report can say what the
             knowledge changed. If plain models have to choose the dropout rate, they are fitted in any case.
-        max_epochs: the most epochs to train.
+        max_epochs: the most epochs to train, at least 1.
         device: where to train: "cpu", "cuda" or "auto". The trained model is always on the CPU.
         progress: show a progress bar while fitting.
-        random_state: the seed; None draws one and keeps it as `seed_`.
+        random_state: the seed, or a generator of NumPy's; None draws one. What was used is kept as `seed_`.
         settings: the rarer settings; by default `Settings()`.
 
     Attributes:
@@ -84,7 +91,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         model: Model = "vae",
-        knowledge: Knowledge | None = None,
+        knowledge: Knowledge | str | None = None,
         *,
         weight: float | str = "auto",
         trust: str = "audit",
@@ -92,7 +99,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         max_epochs: int = 3000,
         device: str = "cpu",
         progress: bool = False,
-        random_state: int | None = None,
+        random_state: RandomState | None = None,
         settings: Settings | None = None,
     ) -> None:
         self.model = model
@@ -123,7 +130,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: at least 4 rows of numbers, booleans, text, categories, datetimes or timedeltas, with or without missing
-                values. Constant and empty columns are kept as they are and not modelled.
+                values. Columns may be named by text or by numbers, which statements name by their text. Constant and
+                empty columns are kept as they are and not modelled.
             y: ignored; present for scikit-learn's pipelines.
             checkpoint: a file from which a killed fit resumes, with bit-identical results; deleted when the fit ends.
             log: a folder for a CSV log of loss, penalty and share of statements that hold, per epoch; see
@@ -147,25 +155,32 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
     def problems(self, X: pd.DataFrame | None = None) -> Problems:
         """Return the problems that keep `fit` from training, for callers that check several inputs."""
-        if X is not None and not isinstance(X, pd.DataFrame):
-            raise TypeError(f"the table must be a pandas DataFrame, got {type(X).__name__}. Wrap it: pd.DataFrame(x).")
-        knowledge, settings = self.knowledge or Knowledge(()), self.settings or Settings()
-        if X is not None:
-            knowledge, _ = knowledge.matched(str(name) for name in X.columns)
-        statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()]
-        data: list[str] = []
-        if X is not None:
-            statements += knowledge.problems([str(name) for name in X.columns])
-            # A regularizer needs the same measurements as an audit.
-            data = table_problems(X, knowledge.features, modelled=True, identifiers=settings.identifiers)
+        names = None if X is None else list(as_table(X).columns)
+        settings = self.settings or Settings()
+        known, statements = (None, []) if self.knowledge is None else Knowledge.examine(self.knowledge, names)
+        knowledge = known or Knowledge(())
+        if names is not None:
+            knowledge, _ = knowledge.matched(names)
+        statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()] + statements
+        # A regularizer needs the same measurements as an audit.
+        data = (
+            [] if X is None else table_problems(X, knowledge.features, modelled=True, identifiers=settings.identifiers)
+        )
         found = settings.problems(self.model, None if X is None else len(X))
         found += Guidance(self.weight, settings.ratio).problems()
+        found += training.Schedule(max_epochs=self.max_epochs).problems()
+        found += [] if self.random_state is None else seed_problems(self.random_state)
         found += training.machine_problems(self.device, settings.precision)
         if self.trust not in ("audit", "all"):
             found.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
         if isinstance(self.model, str) and self.model not in MODELS:
             found.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{self.model}'.")
         return Problems(found, statements, data)
+
+    @property
+    def statements(self) -> Knowledge:
+        """The statements, whether they were passed as knowledge, as text or not at all."""
+        return Knowledge(()) if self.knowledge is None else Knowledge.of(self.knowledge)
 
     @property
     def model_(self) -> nn.Module:
@@ -211,7 +226,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     @property
     def feature_names_in_(self) -> np.ndarray:
         """Names of the columns."""
-        return np.asarray(self._fitted.encoder.names, dtype=object)
+        return np.asarray(self._fitted.labels or self._fitted.encoder.names, dtype=object)
 
     @property
     def _fitted(self) -> Fitted:
@@ -233,7 +248,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         rare = self.settings or Settings()
         return self.weight, rare.ratio, rare.validation, self.max_epochs, self.device, rare.precision
 
-    def sample(self, n: int, *, where: str | None = None, random_state: int | None = None) -> pd.DataFrame:
+    def sample(self, n: int, *, where: str | None = None, random_state: RandomState | None = None) -> pd.DataFrame:
         """Draw rows from the trained model, with the columns and dtypes of the training table, in its order.
 
         Integers stay integers and within the range of the training rows. Codes and categories are never invented.
@@ -244,16 +259,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             where: a condition on the rows, such as "region == 'north' and flow > 3". It may hold column names (in
                 backquotes unless they are plain words), constants, comparisons, `and`, `or`, `not`, `in` and
                 arithmetic; nothing is executed. Rows are drawn until n fulfil it, but at most 100 n or 100,000.
-            random_state: the seed; by default that of the fit.
+            random_state: the seed, or a generator of NumPy's; by default the seed of the fit.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
-            ValueError: n is below 1, or the condition is invalid or hardly ever true.
+            ValueError: n is below 1 or not whole, the seed is none, or the condition is invalid or hardly ever true.
         """
         fitted = self._fitted
-        if n < 1:
-            raise ValueError(f"'n' must be at least 1, got {n}. Ask for as many rows as you want.")
-        return fitted.sample(n, where=where, random_state=random_state)
+        raise_problems(settings=draw_problems(n, random_state))
+        return fitted.sample(int(n), where=where, random_state=random_state)
 
     @property
     def name(self) -> str:
@@ -335,6 +349,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return loaded.take(rebuild(partial(build_model, loaded.model)))
 
 
+def draw_problems(n: int, random_state: RandomState | None = None) -> list[str]:
+    """Return the problems of the arguments of `Synthesizer.sample`, one sentence per problem."""
+    seeds = [] if random_state is None else seed_problems(random_state)
+    return [*count_problems("n", n, 1, "Ask for as many rows as you want."), *seeds]
+
+
 def fit_all(
     synthesizers: Sequence[Synthesizer],
     tables: Sequence[pd.DataFrame],
@@ -368,6 +388,10 @@ def fit_all(
     >>> [fitted.sample(2).shape for fitted in fit_all(fits, [table] * 3)]
     [(2, 2), (2, 2), (2, 2)]
     """
+    if len(synthesizers) != len(tables):
+        raise ValueError(
+            f"there must be one table for each synthesizer, got {len(tables)} for {len(synthesizers)}. Pass as many."
+        )
     for synthesizer, table in zip(synthesizers, tables, strict=True):
         synthesizer.check(table)
     shared = [each.shared_settings() for each in synthesizers]
@@ -387,7 +411,7 @@ def fit_all(
         shown.expect(models)
         trainer = Trainer(
             guidance=_guidance(first.weight, settings.ratio),
-            schedule=training.Schedule(settings.validation, max_epochs=first.max_epochs),
+            schedule=training.Schedule(settings.validation, max_epochs=int(first.max_epochs)),
             device=first.device,
             precision=settings.precision,
             checkpoint=None if checkpoint is None else os.fspath(checkpoint),
@@ -422,6 +446,7 @@ class _Plan:
         knowledge: all statements, in the columns' own names.
         notes: the names in them that were taken for columns, one sentence each.
         left_out: those that the rows contradict.
+        labels: the names of the table's columns, if some are numbers.
     """
 
     task: selection.Task
@@ -429,13 +454,17 @@ class _Plan:
     knowledge: Knowledge
     notes: list[str]
     left_out: tuple[Relation, ...]
+    labels: tuple[str | int, ...]
 
 
 def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
     settings = synthesizer.settings or Settings()
-    knowledge, notes = (synthesizer.knowledge or Knowledge(())).matched(str(name) for name in table.columns)
     state = synthesizer.random_state
-    seed = int(np.random.default_rng().integers(2**31)) if state is None else state
+    seed = seed_of(np.random.default_rng() if state is None else state)
+    numbered = any(not isinstance(name, str) for name in table.columns)
+    labels = tuple(name if isinstance(name, str) else int(name) for name in table.columns) if numbered else ()
+    table = as_table(table)
+    knowledge, notes = synthesizer.statements.matched(table.columns)
     encoder = TableEncoder.fit(table, knowledge.features, settings.identifiers)
     rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
     stated, left_out = selection.choose_statements(table, knowledge, synthesizer.trust)
@@ -452,13 +481,20 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
         compare=synthesizer.compare and bool(knowledge),
         fall_back=synthesizer.trust == "audit",
     )
-    return _Plan(task, encoder, knowledge, notes, left_out)
+    return _Plan(task, encoder, knowledge, notes, left_out, labels)
 
 
 def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitted:
     def fitted(ensemble: Ensemble, **others: Any) -> Fitted:
         return Fitted(
-            plan.encoder, ensemble.model, ensemble.dropout, ensemble.histories, plan.task.seed, validation, **others
+            plan.encoder,
+            ensemble.model,
+            ensemble.dropout,
+            ensemble.histories,
+            plan.task.seed,
+            validation,
+            labels=plan.labels,
+            **others,
         )
 
     plain = None if chosen.plain is None else fitted(chosen.plain)

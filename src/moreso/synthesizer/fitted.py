@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from moreso import training
-from moreso.guidance import seeded
+from moreso.guidance import RandomState, seed_of, seeded
 from moreso.models import HasDensity, HasSamples, members
 from moreso.relations import DataError, Relation
 from moreso.synthesizer import rejection
 from moreso.synthesizer.selection import JUDGES
-from moreso.tabular import TableEncoder
+from moreso.tabular import TableEncoder, as_table
 
 SCORED = 2000
 """Rows to score at once, since an importance-weighted density needs memory for every row."""
@@ -33,6 +33,7 @@ class Fitted:
         left_out: the statements that were left out of training because the rows contradict them.
         harm: why the plain model was kept instead of the one with knowledge, as a sentence; else empty.
         plain: the same model without knowledge, for comparison, or None.
+        labels: the names of the table's columns, if some are numbers; the encoder has their text.
     """
 
     encoder: TableEncoder
@@ -44,22 +45,25 @@ class Fitted:
     left_out: tuple[Relation, ...] = ()
     harm: str = ""
     plain: "Fitted | None" = None
+    labels: tuple[str | int, ...] = ()
 
-    def sample(self, n: int, *, where: str | None, random_state: int | None) -> pd.DataFrame:
+    def sample(self, n: int, *, where: str | None, random_state: RandomState | None) -> pd.DataFrame:
         """Return n rows; see `Synthesizer.sample`."""
         model = self.model
         assert isinstance(model, HasSamples)
-        seed = self.seed if random_state is None else random_state
+        seed = self.seed if random_state is None else seed_of(random_state)
         random = np.random.default_rng(seed)
         with seeded(seed), torch.no_grad():
 
             def draw(count: int) -> pd.DataFrame:
                 return self.encoder.decode(model.sample(count).double().numpy(), random)
 
-            return draw(n) if where is None else self.encoder.renumber(rejection.fulfil(draw, n, where))
+            found = draw(n) if where is None else self.encoder.renumber(rejection.fulfil(draw, n, where))
+        return found.set_axis(list(self.labels), axis=1) if self.labels else found
 
     def score_samples(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row; see `Synthesizer.score_samples`."""
+        table = as_table(table)
         lacking = [name for name in self.encoder.needed if name not in table.columns]
         if lacking:
             raise DataError(
@@ -71,7 +75,7 @@ class Fitted:
 
     def score_unseen(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of validation rows; see `Synthesizer.score_unseen`."""
-        return unseen_density(self.model, self.encoder, table, self.seed, self.validation)
+        return unseen_density(self.model, self.encoder, as_table(table), self.seed, self.validation)
 
 
 def unseen_density(

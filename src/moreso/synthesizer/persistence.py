@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,11 +35,17 @@ def save(path: str | os.PathLike[str], settings: dict[str, Any], fitted: Fitted)
         fitted: the result of its fit.
     """
     model, knowledge, rare = settings["model"], settings["knowledge"], settings["settings"]
+    if isinstance(settings["random_state"], np.random.RandomState | np.random.Generator):
+        settings = settings | {"random_state": fitted.seed}
     header: Header = {
         "model": model if isinstance(model, str) else None,
-        "knowledge": str(knowledge) if knowledge else None,
+        "knowledge": str(Knowledge.of(knowledge)) if knowledge else None,
         "rare": None if rare is None else asdict(rare),
-        "settings": {k: v for k, v in settings.items() if k not in ("model", "knowledge", "settings")},
+        "settings": {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in settings.items()
+            if name not in ("model", "knowledge", "settings")
+        },
         "fit": _header(fitted, MODEL),
         "plain": None,
     }
@@ -98,6 +105,7 @@ def _header(fitted: Fitted, prefix: str) -> Header:
         "validation": fitted.validation,
         "left_out": [asdict(relation) for relation in fitted.left_out],
         "harm": fitted.harm,
+        "labels": list(fitted.labels),
     }
 
 
@@ -114,7 +122,8 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     model.eval()
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
     left_out = tuple(Relation(**_tuples(relation)) for relation in header["left_out"])
-    return Fitted(encoder, model, dropout, histories, seed, header["validation"], left_out, header["harm"], plain)
+    rest = left_out, header["harm"], plain, tuple(header.get("labels", ()))
+    return Fitted(encoder, model, dropout, histories, seed, header["validation"], *rest)
 
 
 def _tuples(values: Header) -> Header:

@@ -11,6 +11,7 @@ from .files import write_table as write_table
 from .identifiers import find_identifiers as find_identifiers
 from .problems import MAX_LEVELS as MAX_LEVELS
 from .problems import MIN_ROWS as MIN_ROWS
+from .problems import as_table as as_table
 from .problems import column_problems as column_problems
 from .problems import table_problems as table_problems
 from .reading import Reading as Reading

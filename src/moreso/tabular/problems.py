@@ -26,6 +26,19 @@ LABELS = (str, bool, int, float, np.bool_, np.number)
 """What a column of levels may hold beside missing values."""
 
 
+def as_table(table: object) -> pd.DataFrame:
+    """Return a table with text as the names of its columns, by which statements name them: "0" for 0.
+
+    Raises:
+        TypeError: it is no DataFrame.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"the table must be a pandas DataFrame, got {type(table).__name__}. Wrap it: pd.DataFrame(x).")
+    if all(isinstance(name, str) for name in table.columns):
+        return table
+    return table.set_axis([str(name) for name in table.columns], axis=1)
+
+
 def table_problems(
     table: pd.DataFrame,
     measured: Iterable[str] = (),
@@ -38,10 +51,16 @@ def table_problems(
     Args:
         table: the rows.
         measured: columns that statements name; each must vary.
-        modelled: whether a model learns all columns but identifiers; their names must then be text.
+        modelled: whether a model learns all columns but identifiers; their names must then be text or whole numbers.
         identifiers: the columns of identifiers; by default `find_identifiers` finds them.
     """
     problems: list[str] = []
+    if modelled and (odd := [name for name in table.columns if not isinstance(name, str | int | np.integer)]):
+        problems.append(
+            f"column names must be text or whole numbers, got {odd[0]!r} ({type(odd[0]).__name__}). Rename them, for "
+            "example: table.columns = table.columns.map(str)."
+        )
+    table = as_table(table)
     fresh: Collection[str] = ()
     if modelled:
         fresh = find_identifiers(table, set(measured)) if identifiers is None else identifiers
@@ -49,16 +68,12 @@ def table_problems(
             f"column '{name}' holds identifiers, as you say, and statements name it. Leave out one or the other."
             for name in measured
             if name in fresh
-        ] + [
+        ]
+        problems += [
             f"the table has no column '{name}', which 'identifiers' names. Correct it."
             for name in fresh
             if name not in table
         ]
-    if modelled and (odd := [name for name in table.columns if not isinstance(name, str)]):
-        problems.append(
-            f"column names must be text, got {odd[0]!r} ({type(odd[0]).__name__}). Rename them, for example: "
-            "table.columns = table.columns.map(str)."
-        )
     problems += [
         f"column '{name}' occurs more than once. Give every column a name of its own."
         for name in table.columns[table.columns.duplicated()].unique()

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from moreso.guidance import Guidance, Penalty, Push, seeded, stack
+from moreso.guidance import Guidance, Penalty, Push, RandomState, seed_of, seeded, stack
 from moreso.models import GenerativeModel, HasLearningRate, HasMemory
 from moreso.training.checkpoint import Checkpoint, Read, Resume, State, Trained, purpose
 from moreso.training.device import machine
@@ -45,7 +46,7 @@ class Schedule:
         validation: share of the rows used for early stopping, at least one row.
         batch_size: rows per step; if it exceeds the number of rows, an epoch is one step. By default it grows with the
             table, from 128 to 1024, see `BATCHES`.
-        max_epochs: the most epochs to train, including those of the noise.
+        max_epochs: the most epochs to train, at least 1, including those of the noise.
         patience: epochs without improvement after which training stops; fewer on long tables, see `PATIENT_STEPS`. If
             the noise is trained alone afterwards, two thirds as many end what comes before.
         learning_rate: the learning rate of Adam; by default that of the model, or 0.005. The noise alone learns with
@@ -60,6 +61,12 @@ class Schedule:
     patience: int = 150
     learning_rate: float | None = None
     interval: int = 5
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the schedule, one sentence per problem."""
+        if isinstance(self.max_epochs, Real) and 1 <= self.max_epochs < math.inf and self.max_epochs % 1 == 0:
+            return []
+        return [f"'max_epochs' must be a whole number of at least 1, got {self.max_epochs}. The default is 3000."]
 
     def batch(self, rows: int) -> int:
         """Return the number of rows per step for so many training rows."""
@@ -116,7 +123,7 @@ def fit(
     guidance: Guidance | None = None,
     schedule: Schedule | None = None,
     fold: int = 0,
-    random_state: int = 0,
+    random_state: RandomState = 0,
     progress: bool = False,
     label: str = "fit",
     fabric: Fabric | None = None,
@@ -141,7 +148,7 @@ def fit(
     Raises:
         TypeError, ValueError: as `train`.
     """
-    schedule, fabric = schedule or Schedule(), fabric or machine()
+    schedule, fabric, random_state = schedule or Schedule(), fabric or machine(), seed_of(random_state)
     train_rows, stops = (rows[part] for part in split(len(rows), schedule.validation, random_state, fold))
     member = Member(model, train_rows, stops, penalty, loggers=fabric.loggers)
     with Bar(shown=progress).showing() as bar:
@@ -164,7 +171,7 @@ def train(
     *,
     guidance: Guidance | None = None,
     schedule: Schedule | None = None,
-    random_state: int = 0,
+    random_state: RandomState = 0,
     bar: Bar | None = None,
     label: str = "fit",
     fabric: Fabric | None = None,
@@ -207,7 +214,8 @@ def train(
             are not finite (the error names the step).
     """
     guidance, schedule, fabric = guidance or Guidance(), schedule or Schedule(), fabric or machine()
-    _check(members, guidance, fabric)
+    random_state = seed_of(random_state)
+    _check(members, guidance, schedule, fabric)
     done: dict[int, History] = {}
     lanes = 1 + max(member.lane for member in members)
     for turn, places in enumerate(_stacks(members, fabric)):
@@ -484,13 +492,13 @@ def _held(n: int, validation: float) -> int:
     return max(1, round(validation * n))
 
 
-def _check(members: Sequence[Member], guidance: Guidance, fabric: Fabric) -> None:
+def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fabric: Fabric) -> None:
     for member in members:
         if not isinstance(member.model, GenerativeModel):
             raise TypeError(
                 f"the model must have 'loss(x)' and 'sample(n)', got {type(member.model).__name__}. See moreso.models."
             )
-    problems = guidance.problems()
+    problems = guidance.problems() + schedule.problems()
     if fabric.strategy.precision.precision == "16-mixed":
         problems.append("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
     if problems:

@@ -14,7 +14,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from moreso.elicit.derive.distances import Distances
 from moreso.relations import explain_difference, explain_match, find_alike
-from moreso.tabular import column_problems
+from moreso.tabular import as_table, column_problems
 
 NAMES = ("feature", "name", "site")
 LATITUDE = ("latitude", "lat")
@@ -40,6 +40,7 @@ def find(table: pd.DataFrame, words: Iterable[str]) -> Any:
 
 def from_sites(sites: pd.DataFrame, features: Iterable[str] | None, unit: str) -> Distances:
     """Measure straight lines between x, y[, z], or great circles between latitudes and longitudes."""
+    sites = as_table(sites)
     latitude, longitude = find(sites, LATITUDE), find(sites, LONGITUDE)
     globe = latitude is not None and longitude is not None
     columns = [latitude, longitude] if globe else [find(sites, [word]) for word in PLANE]
