@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 import moreso
 from moreso import Knowledge, Regularizer, Synthesizer, adapters, audit, hsic, relative_test
+from moreso.cli import main
 from moreso.models import FactorAnalysis
-from moreso.training import fit
+from moreso.training import Schedule, fit
 
 TEXT = "outlet: inlet > ambient"
 KNOWN = Knowledge.parse(TEXT)
@@ -336,3 +339,103 @@ def test_whole_numbers_may_be_written_as_floats(table: pd.DataFrame) -> None:
     for n in (1.5, 0, -3, float("nan"), float("inf"), "5"):
         with pytest.raises(ValueError, match=rf"'n' must be a whole number of at least 1, got {n!r}\. Ask for"):
             fitted.sample(n)  # type: ignore[arg-type]
+
+
+# Numbers at the shell: a command -> what each sentence says, all at once.
+
+FILES = {"data.csv": "ambient,inlet,outlet\n1,2,3\n2,1,4\n4,4,1\n3,5,2\n5,3,5\n", "knowledge.txt": TEXT}
+SEED = r"^the seed must be a whole number from 0 to 2\*\*63 - 1, .*got {}\. "
+EPOCHS = r"^'max_epochs' must be a whole number of at least 1, got {}\. "
+HUGE = "12345678901234567890"
+
+COMMANDS: dict[str, list[str]] = {
+    f"fit data.csv knowledge.txt -o x.model --max-epochs 0 --seed {HUGE} --weight -1": [
+        r"^the weight must be",
+        EPOCHS.format(0),
+        SEED.format(HUGE),
+    ],
+    "fit none.csv -o x.model --max-epochs -1 --seed -1": [r"^none\.csv: ", EPOCHS.format(-1), SEED.format(-1)],
+    f"sample none.model -n 0 -o x.csv --seed {HUGE}": [
+        r"^none\.model: ",
+        r"^'n' must be a whole number of at least 1, got 0\. ",
+        SEED.format(HUGE),
+    ],
+    f"worth none.csv knowledge.txt --splits 0 --budget -3 --seed {HUGE}": [
+        r"^none\.csv: ",
+        r"^'splits' must be a whole number of at least 2, got 0\. ",
+        r"^'budget' must be at least 2 fits a split, 4, got -3\. ",
+        SEED.format(HUGE),
+    ],
+    "report none.model data.csv -o x.html --splits 1 --seed -1": [
+        r"^none\.model: ",
+        r"^'splits' must be a whole number of at least 2, got 1\. ",
+        SEED.format(-1),
+    ],
+    "audit data.csv none.txt --level 0 --block 0": [
+        r"^none\.txt: ",
+        r"^'level' must be in \(0, 1\), got 0\.0\. ",
+        r"^'block' must be at least 1 and at most a 20th of the rows \(0\), got 0\.",
+    ],
+    "audit none.csv knowledge.txt --level 1.5 --block -2": [
+        r"^none\.csv: ",
+        r"^'level' must be in \(0, 1\), got 1\.5\. ",
+        r"^'block' must be at least 1 and at most a 20th of the rows, got -2\.",
+    ],
+    "ask none.csv -n 0": [r"^none\.csv: ", r"^'questions' must be a whole number of at least 1, got 0\. "],
+    f"demo -o x --rows 3 --splits 0 --max-epochs 0 --seed {HUGE}": [
+        r"^'rows' must be a whole number of at least 4, got 3\. ",
+        r"^'splits' must be a whole number of at least 1, got 0\. ",
+        EPOCHS.format(0),
+        SEED.format(HUGE),
+    ],
+    "demo -o x --rows 442": [r"^'rows' must leave 4 of the 442 rows .*, got 442\. "],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_numbers_out_of_range_are_refused_at_the_shell(command: str, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        for name, content in FILES.items():
+            Path(name).write_text(content)
+        result = CliRunner().invoke(main, command.split())
+        found = result.stderr.splitlines()
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert sorted(map(str, Path().iterdir())) == sorted(FILES)
+    assert len(found) == len(COMMANDS[command]), found
+    for line, pattern in zip(found, COMMANDS[command], strict=True):
+        assert re.search(pattern, line), line
+
+
+COUNTS: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
+    "max_epochs": (lambda table: quick(max_epochs=0).fit(table), EPOCHS.format(0)),
+    "max_epochs of a part": (lambda table: quick(max_epochs=2.5).fit(table), EPOCHS.format(r"2\.5")),
+    "a schedule": (
+        lambda table: fit(_model(), rows().float(), schedule=Schedule(max_epochs=-1)),
+        EPOCHS.format(-1),
+    ),
+    "draws": (
+        lambda table: moreso.report(quick().fit(table), table, draws=0),
+        r"'draws' must be a whole number of at least 4, got 0\. ",
+    ),
+    "tables": (
+        lambda table: moreso.report(quick().fit(table), [table, table]),
+        r"'data' must hold one table for each fit, got 2 for 1 fits\. ",
+    ),
+    "fits": (lambda table: moreso.fit_all([quick()], []), r"one table for each synthesizer, got 0 for 1\. "),
+    "questions": (
+        lambda table: moreso.ask(table, questions=0, per_feature=-1),
+        r"(?s)'questions' must be .* got 0\. .*'per_feature' must be .* got -1\. ",
+    ),
+    "block": (lambda table: audit(table, TEXT, block=1.5), r"'block' must be at least 1 .*, got 1\.5\."),  # type: ignore[arg-type]
+    "splits": (
+        lambda table: moreso.worth(quick(), table, splits=2.5, budget=60),  # type: ignore[arg-type]
+        r"'splits' must be a whole number of at least 2, got 2\.5\. ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_numbers_out_of_range_are_refused(name: str, table: pd.DataFrame) -> None:
+    call, sentence = COUNTS[name]
+    with pytest.raises(ValueError, match=sentence):
+        call(table)

@@ -15,9 +15,10 @@ from sklearn.preprocessing import StandardScaler
 
 from moreso._audit import Audit, audit
 from moreso.evaluation import Report, report
-from moreso.relations import Knowledge
+from moreso.guidance import MAX_SEED
+from moreso.relations import Knowledge, count_problems, raise_problems
 from moreso.synthesizer import Synthesizer, fit_all
-from moreso.tabular import write_table
+from moreso.tabular import MIN_ROWS, write_table
 
 _NAMES = {
     "bp": "blood_pressure",
@@ -85,6 +86,7 @@ def run(
         tell: called with each result as soon as it is available.
     """
     table, knowledge = patients(), Knowledge.parse(knowledge_text())
+    _check(len(table), rows, splits, Synthesizer(model, knowledge, max_epochs=max_epochs, random_state=random_state))
     folder.mkdir(parents=True, exist_ok=True)
     paths = {
         "data": folder / "patients.csv",
@@ -94,15 +96,16 @@ def run(
     }
     write_table(table, paths["data"])
     paths["knowledge"].write_text(knowledge_text(), encoding="utf-8")
-    splitter = ShuffleSplit(splits, train_size=rows, random_state=random_state)
+    # scikit-learn's seeds are shorter.
+    splitter = ShuffleSplit(splits, train_size=rows, random_state=random_state % 2**32)
     trained, held_out = zip(
         *((table.iloc[train], table.iloc[test]) for train, test in splitter.split(table)), strict=True
     )
     first = audit(trained[0], knowledge)
     tell(first)
+    seeds = [(random_state + split) % (MAX_SEED + 1) for split in range(splits)]
     made = [
-        Synthesizer(model, knowledge, max_epochs=max_epochs, progress=progress, random_state=random_state + split)
-        for split in range(splits)
+        Synthesizer(model, knowledge, max_epochs=max_epochs, progress=progress, random_state=seed) for seed in seeds
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the report says the same
@@ -115,6 +118,17 @@ def run(
     for sentence in [*found.summary, _baseline(trained, held_out)]:
         tell(sentence)
     return Demo(first, found, paths)
+
+
+def _check(whole: int, rows: int, splits: int, synthesizer: Synthesizer) -> None:
+    """Raise all problems of the settings at once."""
+    found = count_problems("rows", rows, MIN_ROWS, "The default is 40.")
+    if not found and rows > whole - MIN_ROWS:
+        found.append(
+            f"'rows' must leave {MIN_ROWS} of the {whole} rows to compare with, got {rows}. The default is 40."
+        )
+    found += count_problems("splits", splits, 1, "The default is 5.")
+    raise_problems(settings=found + synthesizer.problems().settings)
 
 
 def _baseline(trained: Sequence[pd.DataFrame], held_out: Sequence[pd.DataFrame]) -> str:

@@ -128,10 +128,13 @@ def _weight(text: str) -> float | str:
 @click.option("--where", help="Draw only rows that fulfil a condition, such as \"region == 'north' and flow > 3\".")
 def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | None) -> None:
     """Draw rows from a fitted MODEL into a table."""
+    from moreso.synthesizer import draw_problems  # noqa: PLC0415 (loads PyTorch)
+
     problems = Collector()
     problems.attempt(tabular.check_suffix, output)
     problems.attempt(check_writable, output)
     loaded = problems.attempt(moreso.Synthesizer.load, model)
+    problems.add(draw_problems(rows, seed))
     problems.end()
     assert loaded is not None
     with misuse():
@@ -172,11 +175,14 @@ def report(
     Use rows that the model was not trained on, else the likelihood is too optimistic. With --training, the report also
     shows which statements carry the gain and how many rows it is worth, as `moreso worth` does.
     """
+    from moreso.evaluation import split_problems  # noqa: PLC0415 (loads PyTorch)
+
     problems = Collector()
     problems.attempt(check_writable, output)
     loaded = problems.attempt(moreso.Synthesizer.load, model)
     table = problems.table(data, reading)
     rows = None if training is None else problems.table(training, reading)
+    problems.add(split_problems(splits, budget, seed))
     problems.end()
     assert loaded is not None and table is not None
     with misuse():
@@ -216,9 +222,12 @@ def worth(
 
     In each random split, the model is fitted without and with KNOWLEDGE to 80% of the rows and scored on the others.
     """
+    from moreso.evaluation import split_problems  # noqa: PLC0415 (loads PyTorch)
+
     problems = Collector()
     table = problems.table(data, reading)
     known = problems.knowledge(knowledge, table)
+    problems.add(split_problems(splits, budget, seed))
     problems.end()
     assert table is not None
     with misuse():

@@ -93,11 +93,14 @@ def audit(
 
     Exit code 0: the data contradict no statement; 1: they contradict at least one; 2: misuse.
     """
+    from moreso._audit import level_problems  # noqa: PLC0415 (loads PyTorch)
+
     problems = Collector()
     table = problems.table(data, reading)
     known = problems.knowledge(knowledge, table)
     if table is not None:
         problems.add(tabular.table_problems(table, known.features if known else ()))
+    problems.add(level_problems(level, block, None if table is None else len(table)))
     problems.end()
     assert table is not None and known is not None
     with misuse():
@@ -188,6 +191,7 @@ def ask(data: Path, features: str | None, questions: int, output: Path | None, r
     if output is not None:
         problems.attempt(check_writable, output)
     table = problems.table(data, reading)
+    problems.add(elicit.question_problems(questions))
     problems.end()
     assert table is not None
     names = None
