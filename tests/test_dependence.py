@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from moreso import hsic
-from moreso.dependence import Dependence, Moments, Pairs, exactly
+from moreso.dependence import TOLERANCE, Dependence, Moments, Pairs, exactly
 from moreso.dependence import exact as exact_room
 from moreso.dependence import lowrank as lowrank_room
 from moreso.dependence import moments as moments_room
@@ -105,12 +105,12 @@ def groups(n: int, dtype: torch.dtype = torch.double) -> tuple[torch.Tensor, lis
 
 
 def numbers(
-    n: int, *, dtype: torch.dtype = torch.double, normalize: bool = False, **options: float
+    n: int, *, dtype: torch.dtype = torch.double, normalize: bool = False, tolerance: float = TOLERANCE
 ) -> list[torch.Tensor]:
     """Values, gradients of a combination of them, and standard errors."""
     scalars, wide = groups(n, dtype)
     inputs = [scalars.requires_grad_(), *(part.requires_grad_() for part in wide)]
-    found = Dependence(scalars, wide, PAIRS, normalize=normalize, **options)
+    found = Dependence(scalars, wide, PAIRS, normalize=normalize, tolerance=tolerance)
     weights = torch.linspace(-1, 1, len(PAIRS), dtype=dtype)
     gradients = torch.autograd.grad(found.value @ weights, inputs)
     errors = found.standard_error(torch.tensor([0, 2, 4, 1]), torch.tensor([1, 0, 5, 4]))
