@@ -253,13 +253,26 @@ CALLS: dict[str, tuple[str, list[Callable[..., Any]]]] = {
     "ask": ("data", [moreso.ask]),
     "fit": ("data -o model", [Synthesizer, moreso.Settings, Synthesizer.fit]),
     "sample": ("model -n 9 -o out", [Synthesizer.sample]),
+    "impute": ("model data -o out", [Synthesizer.impute]),
     "report": ("model data -o out", [worth]),
     "worth": ("data known", [worth, Synthesizer]),
     "demo": ("", [demo]),
 }
 
 # Option of any command -> argument of its functions; None: of the command alone.
-OWN = ("output", "folder", "show", "form", "as_json", "training", "separator", "decimal", "encoding", "column")
+OWN = (
+    "output",
+    "folder",
+    "show",
+    "form",
+    "as_json",
+    "training",
+    "separator",
+    "decimal",
+    "encoding",
+    "column",
+    "complete",
+)
 NAMES: dict[str, str | None] = {"seed": "random_state", "data": "features", **dict.fromkeys(OWN)}
 
 OTHER_DEFAULTS = {("fit", "seed"): (0, None)}

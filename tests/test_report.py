@@ -192,7 +192,7 @@ def test_a_statement_that_no_row_can_test_is_told(plant: pd.DataFrame) -> None:
 
 def test_a_statement_that_no_sample_shows_is_told(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = quick().fit(apart(plant))
-    monkeypatch.setattr(Synthesizer, "sample", lambda self, n: apart(plant))
+    monkeypatch.setattr(Synthesizer, "sample", lambda self, n, missing: apart(plant))
     for table, told_apart in ((plant, 2), (apart(plant), 3)):
         found = report(fitted, table)
         content = json.loads(found.to_json(), parse_constant=pytest.fail)

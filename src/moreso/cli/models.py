@@ -126,7 +126,8 @@ def _weight(text: str) -> float | str:
 @click.option("-o", "--output", type=FILE, required=True, help="A .csv, .parquet or .feather file.")
 @click.option("--seed", type=int, help="Random seed; by default the seed of the fit.")
 @click.option("--where", help="Draw only rows that fulfil a condition, such as \"region == 'north' and flow > 3\".")
-def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | None) -> None:
+@click.option("--complete", is_flag=True, help="Draw rows without missing values.")
+def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | None, complete: bool) -> None:
     """Draw rows from a fitted MODEL into a table."""
     from moreso.synthesizer import draw_problems  # noqa: PLC0415 (loads PyTorch)
 
@@ -138,8 +139,41 @@ def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | 
     problems.end()
     assert loaded is not None
     with misuse():
-        tabular.write_table(loaded.sample(rows, where=where, random_state=seed), output)
+        tabular.write_table(loaded.sample(rows, where=where, random_state=seed, missing=not complete), output)
     plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.", markup=False)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.argument("data", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="A .csv, .parquet or .feather file.")
+@click.option("--draws", type=int, default=1, show_default=True, help="How many filled tables, one below the other.")
+@click.option("--seed", type=int, help="Random seed; by default the seed of the fit.")
+@reads_tables
+def impute(model: Path, data: Path, output: Path, draws: int, seed: int | None, reading: tabular.Reading) -> None:
+    """Fill the missing values of DATA with draws from a fitted MODEL, given the rest of each row.
+
+    Other values stay as they are. With several --draws, a first column 'draw' numbers the filled tables.
+    """
+    from moreso.synthesizer import draw_problems  # noqa: PLC0415 (loads PyTorch)
+
+    problems = Collector()
+    problems.add(draw_problems(draws, seed, "draws"))
+    problems.attempt(tabular.check_suffix, output)
+    problems.attempt(check_writable, output)
+    loaded = problems.attempt(moreso.Synthesizer.load, model)
+    table = problems.table(data, reading)
+    if table is not None and draws > 1 and "draw" in table.columns:
+        problems.add([f"{data}: has a column 'draw', which is to number the filled tables. Rename it."])
+    problems.end()
+    assert loaded is not None and table is not None
+    with misuse():
+        filled = loaded.impute(table, draws=draws, random_state=seed)
+        if draws > 1:
+            filled = filled.reset_index(level="draw")
+        tabular.write_table(filled, output)
+    lacking = int(table.reindex(columns=filled.columns.drop("draw", errors="ignore")).isna().sum().sum())
+    plain_console().print(f"wrote {output}: {len(filled)} rows, {lacking} values filled.", markup=False)
 
 
 def splitting(command: Callable[..., None]) -> Callable[..., None]:

@@ -189,7 +189,7 @@ class RelativeDependence(nn.Module):
         found, problems = [], []
         for group in self.groups:
             try:
-                width = median_bandwidth(self.read(rows, group))
+                width = _observed_bandwidth(self.read(rows, group))
                 if problem := gradient_problem(float(width), width.dtype):
                     raise ValueError(problem)
                 found.append(width)
@@ -449,3 +449,17 @@ def relative_test(
         variance_minus=covariance[1, 1].item(),
         covariance=covariance[0, 1].item(),
     )
+
+
+def _observed_bandwidth(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Return the median bandwidth of the rows that are known.
+
+    Columns that were never observed together have the bandwidth of independent ones, whose squares add up.
+    """
+    known = ~x.isnan()
+    rows = known.all(1)
+    if not known.any(0).all():
+        return median_bandwidth(x)
+    if rows.any():
+        return median_bandwidth(x[rows])
+    return torch.stack([median_bandwidth(own[seen][:, None]) for own, seen in zip(x.T, known.T, strict=True)]).norm()

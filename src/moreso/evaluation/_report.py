@@ -266,7 +266,7 @@ def report(
             scores.append((plain.score_samples(table), fit.score_samples(table)))
         one, two, three = (
             audit(rows, fit.statements, level=level, like=table)
-            for rows in (table, plain.sample(draws), fit.sample(draws))
+            for rows in (table, plain.sample(draws, missing=False), fit.sample(draws, missing=False))
         )
         audits.append((one, two, three))
     return Report(

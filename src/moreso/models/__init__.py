@@ -1,5 +1,6 @@
 """Generative models with one small protocol; they know nothing about relations."""
 
+from moreso.models.conditional import draw_missing, impute, log_prob_known
 from moreso.models.factor import FactorAnalysis
 from moreso.models.flow import Flow
 from moreso.models.flowmatching import FlowMatching
@@ -9,6 +10,7 @@ from moreso.models.mixture import Mixture, join, members
 from moreso.models.protocol import (
     GenerativeModel,
     HasDensity,
+    HasHoles,
     HasLearningRate,
     HasMemory,
     HasNoise,
@@ -40,12 +42,16 @@ __all__ = [
     "FlowMatching",
     "GenerativeModel",
     "HasDensity",
+    "HasHoles",
     "HasLearningRate",
     "HasMemory",
     "HasNoise",
     "HasSamples",
     "HasValidationLoss",
     "Mixture",
+    "draw_missing",
+    "impute",
     "join",
+    "log_prob_known",
     "members",
 ]

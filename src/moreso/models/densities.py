@@ -6,10 +6,20 @@ rows, which costs more than the rest of a small model.
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Known: TypeAlias = Float[Tensor, "*n d"] | None
+"""1 where a value is known, 0 where it is missing; None if all are known."""
+
+
+def observed(x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n d"], Float[Tensor, "*n d"]]:
+    """Return rows with 0 in place of missing values (NaN), and which values are known."""
+    known = ~x.isnan()
+    return torch.where(known, x, 0.0), known.to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -28,9 +38,12 @@ class Gaussian:
         """Return one draw per row, with gradient."""
         return self.mean + self.scale * torch.randn_like(self.mean)
 
-    def log_prob(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
-        """Return the log-density of each row."""
+    def log_prob(self, x: Float[Tensor, "*n d"], known: Known = None) -> Float[Tensor, "*n"]:
+        """Return the log-density of each row, or of what is known of it."""
         white = (x - self.mean) / self.scale
+        if known is not None:
+            each = white.square() / 2 + self.scale.log() + math.log(2 * math.pi) / 2
+            return -(each * known).sum(-1)
         constant = self.scale.log().sum(-1) + self.mean.shape[-1] * math.log(2 * math.pi) / 2
         return -white.square().sum(-1) / 2 - constant
 
@@ -68,9 +81,10 @@ class Student:
         radius = (self.df * torch.expm1(-2 / self.df * logarithm)).sqrt()
         return self.location + self.scale * radius * (2 * math.pi * angle).cos()
 
-    def log_prob(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
-        """Return the log-density of each row."""
+    def log_prob(self, x: Float[Tensor, "*n d"], known: Known = None) -> Float[Tensor, "*n"]:
+        """Return the log-density of each row, or of what is known of it."""
         half = self.df / 2
         constant = (half + 0.5).lgamma() - half.lgamma() - (math.pi * self.df).log() / 2 - self.scale.log()
         white = (x - self.location) / self.scale
-        return constant.sum(-1) - ((half + 0.5) * (white.square() / self.df).log1p()).sum(-1)
+        tail = (half + 0.5) * (white.square() / self.df).log1p()
+        return constant.sum(-1) - tail.sum(-1) if known is None else ((constant - tail) * known).sum(-1)

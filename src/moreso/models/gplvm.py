@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from moreso.models.densities import Gaussian
+from moreso.models.densities import Gaussian, Known
 from moreso.models.latent import LatentModel
 
 
@@ -27,6 +27,8 @@ class GPLVM(LatentModel):
         hidden: width of the encoder's hidden layer.
         min_scale: lower bound of the noise's standard deviation.
         capacity: the number of rows to remember; the first ones are kept.
+        holes: whether rows have missing values (NaN), see `LatentModel`. Each column then conditions on the rows that
+            have it.
 
     References:
         Lawrence, "Probabilistic Non-linear Principal Component Analysis with Gaussian Process Latent Variable Models",
@@ -42,9 +44,16 @@ class GPLVM(LatentModel):
     rows: Tensor
 
     def __init__(
-        self, n_features: int, *, n_latent: int = 6, hidden: int = 64, min_scale: float = 0.05, capacity: int = 256
+        self,
+        n_features: int,
+        *,
+        n_latent: int = 6,
+        hidden: int = 64,
+        min_scale: float = 0.05,
+        capacity: int = 256,
+        holes: bool = False,
     ) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden)
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, holes=holes)
         self.min_scale = min_scale
         self.log_lengths = nn.Parameter(torch.full((n_latent,), 1.0))
         self.log_amplitude = nn.Parameter(torch.zeros(n_features))
@@ -62,10 +71,17 @@ class GPLVM(LatentModel):
         """Return the variances s^2."""
         return self.log_scale.exp().square() + self.min_scale**2
 
-    def root(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "d n n"]:
-        """Return the Cholesky factors of the covariances of rows with latents z; the noise keeps them regular."""
+    def root(self, z: Float[Tensor, "n k"], known: Known = None) -> Float[Tensor, "d n n"]:
+        """Return the Cholesky factors of the covariances of rows with latents z; the noise keeps them regular.
+
+        A row whose value of a column is missing becomes independent there, with variance 1, and so adds nothing.
+        """
         eye = torch.eye(len(z), device=z.device, dtype=z.dtype)
-        return torch.linalg.cholesky(self.kernel(z, z) + self.noise()[:, None, None] * eye)
+        covariance = self.kernel(z, z) + self.noise()[:, None, None] * eye
+        if known is not None:
+            both = known.T[:, :, None] * known.T[:, None, :]
+            covariance = covariance * both + (1 - known.T)[:, :, None] * eye
+        return torch.linalg.cholesky(covariance)
 
     def remember(self, x: Float[Tensor, "n d"]) -> None:
         """Condition on the first rows, up to `capacity`, in place of those remembered before."""
@@ -79,9 +95,12 @@ class GPLVM(LatentModel):
     def likelihood(self, z: Float[Tensor, "*n k"]) -> Gaussian:
         """Return p(x | z, remembered rows)."""
         rows, flat = self.rows, z.reshape(-1, self.n_latent)
-        latents = self.posterior(rows).mean
-        root = self.root(latents)
-        solved = torch.linalg.solve_triangular(root, self.kernel(latents, flat), upper=False)
+        rows, known = self.read(rows)
+        latents = self.posterior(rows, known).mean
+        root, cross = self.root(latents, known), self.kernel(latents, flat)
+        if known is not None:
+            cross = cross * known.T[:, :, None]
+        solved = torch.linalg.solve_triangular(root, cross, upper=False)
         target = torch.linalg.solve_triangular(root, rows.T[:, :, None], upper=False)
         mean = (solved * target).sum(1).T
         variance = (2 * self.log_amplitude).exp() - solved.square().sum(1).T
@@ -92,14 +111,17 @@ class GPLVM(LatentModel):
         """Return, per row, the negative log marginal likelihood given latents from q, plus the divergence of q."""
         if self.training and len(self.rows) == 0:
             self.remember(x)
-        posterior = self.posterior(x)
-        root = self.root(posterior.rsample())
+        x, known = self.read(x)
+        posterior = self.posterior(x, known)
+        root = self.root(posterior.rsample(), known)
         white = torch.linalg.solve_triangular(root, x.T[:, :, None], upper=False)
         determinant = root.diagonal(dim1=-2, dim2=-1).log().sum()
-        marginal = -white.square().sum() / 2 - determinant - x.numel() * math.log(2 * math.pi) / 2
+        count = x.numel() if known is None else known.sum()
+        marginal = -white.square().sum() / 2 - determinant - count * math.log(2 * math.pi) / 2
         return posterior.divergence().mean() - marginal / len(x)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean negative evidence lower bound given the remembered rows; the loss uses only the batch."""
-        posterior = self.posterior(x)
-        return (posterior.divergence() - self.likelihood(posterior.rsample()).log_prob(x)).mean()
+        x, known = self.read(x)
+        posterior = self.posterior(x, known)
+        return (posterior.divergence() - self.likelihood(posterior.rsample()).log_prob(x, known)).mean()

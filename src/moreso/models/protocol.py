@@ -38,6 +38,22 @@ class HasDensity(Protocol):
 
 
 @runtime_checkable
+class HasHoles(Protocol):
+    """A model that can be built for rows with missing values (NaN), whose likelihood is that of what is known."""
+
+    holes: bool
+    """Whether it was built so, by the argument `holes`; its loss then takes such rows."""
+
+    def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Return the log-density of what is known of each row, in nats."""
+        ...
+
+    def impute(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Return rows in whose missing values are draws given the rest of the row."""
+        ...
+
+
+@runtime_checkable
 class HasValidationLoss(Protocol):
     """A model whose loss does not measure its quality, so that early stopping must watch something else."""
 

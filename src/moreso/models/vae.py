@@ -23,6 +23,7 @@ class VAE(LatentModel):
         hidden: width of the hidden layer of the encoder and of the decoder.
         min_scale: lower bound of the noise's scale s.
         dropout: dropout rate of the hidden layers in training mode, including the samples drawn there.
+        holes: whether rows have missing values (NaN), see `LatentModel`.
 
     References:
         Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014. Noise: Takahashi, Iwata, Yamanaka, Yamada &
@@ -34,9 +35,16 @@ class VAE(LatentModel):
     """
 
     def __init__(
-        self, n_features: int, *, n_latent: int = 6, hidden: int = 64, min_scale: float = 0.05, dropout: float = 0.0
+        self,
+        n_features: int,
+        *,
+        n_latent: int = 6,
+        hidden: int = 64,
+        min_scale: float = 0.05,
+        dropout: float = 0.0,
+        holes: bool = False,
     ) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden, dropout=dropout)
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, dropout=dropout, holes=holes)
         self.min_scale = min_scale
         self.decoder = nn.Sequential(nn.Linear(n_latent, hidden), activation(dropout), nn.Linear(hidden, n_features))
         self.log_scale = nn.Parameter(torch.full((n_features,), -0.5))
@@ -54,7 +62,8 @@ class VAE(LatentModel):
         return [self.log_scale, self.log_df]
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        """Return the mean negative evidence lower bound."""
-        posterior = self.posterior(x)
+        """Return the mean negative evidence lower bound of what is known."""
+        x, known = self.read(x)
+        posterior = self.posterior(x, known)
         z = posterior.rsample()
-        return (posterior.divergence() - self.likelihood(z).log_prob(x)).mean()
+        return (posterior.divergence() - self.likelihood(z).log_prob(x, known)).mean()

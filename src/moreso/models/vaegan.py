@@ -1,5 +1,6 @@
 """The variational autoencoder with a critic."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +23,8 @@ class VAEGAN(VAE):
         min_scale: lower bound of the noise's scale s.
         weight: weight of the critic's part in the loss of encoder and decoder.
         gamma: weight of the critic's gradient penalties.
+        holes: whether rows have missing values (NaN), see `LatentModel`. The critic sees reconstructions in
+            their place.
 
     References:
         Larsen, Sonderby, Larochelle & Winther, "Autoencoding beyond pixels using a learned similarity metric",
@@ -41,18 +44,22 @@ class VAEGAN(VAE):
         min_scale: float = 0.05,
         weight: float = 0.5,
         gamma: float = 0.1,
+        holes: bool = False,
     ) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden, min_scale=min_scale)
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, min_scale=min_scale, holes=holes)
         self.weight = weight
         self.critic = Critic(n_features, hidden=hidden, gamma=gamma)
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the losses of encoder, decoder and critic, each with gradient to its own parameters only."""
         samples = self.sample(len(x))
-        decoded = self.decoder(self.posterior(x).rsample())
-        error = frozen(self.critic.features, decoded) - frozen(self.critic.features, x)
-        judged = error.square().mean() / 2 + self.critic.judge(x, samples)
-        return super().loss(x) + self.weight * judged + self.critic.loss(x, samples)
+        rows, known = self.read(x)
+        decoded = self.decoder(self.posterior(rows, known).rsample())
+        if known is not None:
+            rows = torch.where(known > 0, rows, decoded.detach())
+        error = frozen(self.critic.features, decoded) - frozen(self.critic.features, rows)
+        judged = error.square().mean() / 2 + self.critic.judge(rows, samples)
+        return super().loss(x) + self.weight * judged + self.critic.loss(rows, samples)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean negative evidence lower bound, which does not depend on the critic."""

@@ -1,6 +1,7 @@
 """The estimator, in scikit-learn's conventions."""
 
 import copy
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from moreso import training
-from moreso.guidance import Guidance, RandomState, seed_of, seed_problems, seeded
+from moreso.guidance import MAX_SEED, Guidance, RandomState, seed_of, seed_problems, seeded
 from moreso.models import MODELS, members
 from moreso.relations import (
     Knowledge,
@@ -248,7 +249,9 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         rare = self.settings or Settings()
         return self.weight, rare.ratio, rare.validation, self.max_epochs, self.device, rare.precision
 
-    def sample(self, n: int, *, where: str | None = None, random_state: RandomState | None = None) -> pd.DataFrame:
+    def sample(
+        self, n: int, *, where: str | None = None, random_state: RandomState | None = None, missing: bool = True
+    ) -> pd.DataFrame:
         """Draw rows from the trained model, with the columns and dtypes of the training table, in its order.
 
         Integers stay integers and within the range of the training rows. Codes and categories are never invented.
@@ -260,6 +263,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
                 backquotes unless they are plain words), constants, comparisons, `and`, `or`, `not`, `in` and
                 arithmetic; nothing is executed. Rows are drawn until n fulfil it, but at most 100 n or 100,000.
             random_state: the seed, or a generator of NumPy's; by default the seed of the fit.
+            missing: whether values are missing as in the training table; False returns complete rows.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
@@ -267,7 +271,42 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         """
         fitted = self._fitted
         raise_problems(settings=draw_problems(n, random_state))
-        return fitted.sample(int(n), where=where, random_state=random_state)
+        return fitted.sample(int(n), where=where, random_state=random_state, missing=missing)
+
+    def impute(self, X: pd.DataFrame, *, draws: int = 1, random_state: RandomState | None = None) -> pd.DataFrame:
+        """Return a table whose missing values are draws from the model, given the rest of each row.
+
+        The draws are exact for "factor", by importance resampling for models with a density, and by regression from
+        nearby samples for "gan". One draw is as uncertain as the value itself: repeat an analysis over several
+        draws, or take their mean as the best guess.
+
+        Args:
+            X: the columns of the training table, in any order; columns that it lacks are added. Other columns, and
+                values that are not missing, stay as they are.
+            draws: how many tables to return.
+            random_state: the seed, or a generator of NumPy's; by default the seed of the fit.
+
+        Returns:
+            The table; with several draws one below the other, with the number of the draw as first level of the index.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            DataError: X holds what the training table did not, or none of its columns.
+            ValueError: draws is below 1 or not whole, or the seed is none.
+
+        References:
+            Rubin, "Multiple Imputation for Nonresponse in Surveys", 1987.
+
+        >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+        >>> fitted = Synthesizer("factor", max_epochs=5, random_state=0).fit(table)
+        >>> fitted.impute(table.assign(outlet=np.nan)).notna().all().all()
+        np.True_
+        """
+        fitted = self._fitted
+        raise_problems(settings=draw_problems(draws, random_state, "draws"))
+        seed = fitted.seed if random_state is None else seed_of(random_state)
+        tables = [fitted.impute(X, random_state=(seed + number) % MAX_SEED) for number in range(int(draws))]
+        return tables[0] if draws == 1 else pd.concat(tables, keys=range(int(draws)), names=["draw"])
 
     @property
     def name(self) -> str:
@@ -285,17 +324,19 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         The density is exact for "factor" and "flow", and integrated numerically for "flowmatching". For "vae", "vaegan"
         and "gplvm" it is an importance-weighted estimate (a lower bound on average). "gan" has no density.
 
-        For tables of measurements without missing values, this is the density of the row itself. Codes count as
-        measurements. Levels and missing values count as their flags, whose density has no unit; if the table has any,
-        compare only models of the same training table. Columns that were constant in training do not contribute.
+        Of a row with missing values, it is the density of what is known: exact for "factor", else an
+        importance-weighted estimate. Codes count as measurements. Levels count as their flags, whose density has no
+        unit; if the table has any, compare only models of the same training table. The same holds for "flow" and
+        "flowmatching" if training rows had missing values, since they also score what is missing. Columns that were
+        constant in training do not contribute.
 
         Args:
             X: the columns of the training table, in any order.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
-            DataError: columns are missing, or contain what the training table did not: infinite numbers, new
-                categories, or missing values in columns that had none.
+            DataError: columns are missing, or contain what the training table did not: infinite numbers, or
+                new categories.
             TypeError: the model has no density.
         """
         return self._scored().score_samples(X)
@@ -349,10 +390,10 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return loaded.take(rebuild(partial(build_model, loaded.model)))
 
 
-def draw_problems(n: int, random_state: RandomState | None = None) -> list[str]:
-    """Return the problems of the arguments of `Synthesizer.sample`, one sentence per problem."""
+def draw_problems(n: int, random_state: RandomState | None = None, called: str = "n") -> list[str]:
+    """Return the problems of the arguments of `Synthesizer.sample` and `.impute`, one sentence per problem."""
     seeds = [] if random_state is None else seed_problems(random_state)
-    return [*count_problems("n", n, 1, "Ask for as many rows as you want."), *seeds]
+    return [*count_problems(called, n, 1, "Ask for as many as you want."), *seeds]
 
 
 def fit_all(
@@ -471,7 +512,7 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
     count = settings.members or count_members(len(table), settings.validation)
     penalty = make_penalty(encoder, stated, rows, settings.margin) if synthesizer.weight != 0 else None
     task = selection.Task(
-        build=partial(build_model, synthesizer.model, encoder.width, seed),
+        build=partial(build_model, synthesizer.model, encoder.width, seed, encoder.holed),
         rows=rows,
         members=count,
         seed=seed,
@@ -502,13 +543,14 @@ def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitt
     return fitted(kept, left_out=plan.left_out, harm=chosen.reason, plain=plain)
 
 
-def build_model(model: Model, width: int, seed: int, member: int, dropout: float) -> nn.Module:
+def build_model(model: Model, width: int, seed: int, holes: bool, member: int, dropout: float) -> nn.Module:
     """Return an untrained model.
 
     Args:
         model: its name, a module (which is copied), or a callable from the number of columns.
         width: the number of columns.
         seed: the ensemble's seed; the member's number is added to it.
+        holes: whether the training rows have missing values, for models that can be trained on such rows.
         member: the model's number in the ensemble.
         dropout: the dropout rate, for models that have it.
     """
@@ -516,4 +558,7 @@ def build_model(model: Model, width: int, seed: int, member: int, dropout: float
         return copy.deepcopy(model)
     with seeded(seed + member):
         build: Callable[..., nn.Module] = MODELS[model] if isinstance(model, str) else model
-        return build(width, dropout=dropout) if dropout else build(width)
+        settings: dict[str, Any] = {"dropout": dropout} if dropout else {}
+        if holes and isinstance(model, str) and "holes" in inspect.signature(MODELS[model]).parameters:
+            settings["holes"] = True
+        return build(width, **settings)

@@ -9,7 +9,7 @@ from torch import nn
 
 from moreso import training
 from moreso.guidance import RandomState, seed_of, seeded
-from moreso.models import HasDensity, HasSamples, members
+from moreso.models import HasHoles, HasSamples, impute, log_prob_known, members
 from moreso.relations import DataError, Relation
 from moreso.synthesizer import rejection
 from moreso.synthesizer.selection import JUDGES
@@ -47,7 +47,7 @@ class Fitted:
     plain: "Fitted | None" = None
     labels: tuple[str | int, ...] = ()
 
-    def sample(self, n: int, *, where: str | None, random_state: RandomState | None) -> pd.DataFrame:
+    def sample(self, n: int, *, where: str | None, random_state: RandomState | None, missing: bool) -> pd.DataFrame:
         """Return n rows; see `Synthesizer.sample`."""
         model = self.model
         assert isinstance(model, HasSamples)
@@ -56,7 +56,7 @@ class Fitted:
         with seeded(seed), torch.no_grad():
 
             def draw(count: int) -> pd.DataFrame:
-                return self.encoder.decode(model.sample(count).double().numpy(), random)
+                return self.encoder.decode(model.sample(count).double().numpy(), random, missing=missing)
 
             found = draw(n) if where is None else self.encoder.renumber(rejection.fulfil(draw, n, where))
         return found.set_axis(list(self.labels), axis=1) if self.labels else found
@@ -64,14 +64,38 @@ class Fitted:
     def score_samples(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row; see `Synthesizer.score_samples`."""
         table = as_table(table)
+        self._check(table, complete=True)
+        return log_density(self.model, self.encoder, table, self.seed)
+
+    def impute(self, table: pd.DataFrame, *, random_state: int) -> pd.DataFrame:
+        """Return the table with draws in place of missing values; see `Synthesizer.impute`."""
+        labels = list(table.columns)
+        table = as_table(table)
+        self._check(table, complete=False)
+        added = [name for name in self.encoder.needed if name not in table.columns]
+        given = table.assign(**dict.fromkeys(added, np.nan))
+        with seeded(random_state), torch.no_grad():
+            filled = impute(self.model, _known(self.model, self.encoder, given))
+        drawn = self.encoder.decode(filled.double().numpy(), np.random.default_rng(random_state), missing=False)
+        columns = []
+        for name in given.columns:
+            own = given[name]
+            if name in self.encoder.needed and own.isna().any():
+                values = drawn[name].set_axis(given.index)
+                own = own.astype(object).where(own.notna(), values.astype(object)).astype(values.dtype)
+            columns.append(own)
+        own_labels = dict(zip(self.encoder.names, self.labels, strict=True)) if self.labels else {}
+        return pd.concat(columns, axis=1).set_axis([*labels, *(own_labels.get(name, name) for name in added)], axis=1)
+
+    def _check(self, table: pd.DataFrame, *, complete: bool) -> None:
+        """Raise the problems of other rows; if they must be complete, columns that they lack are one."""
         lacking = [name for name in self.encoder.needed if name not in table.columns]
-        if lacking:
+        if lacking and (complete or len(lacking) == len(self.encoder.needed)):
             raise DataError(
                 [f"the table lacks the columns {', '.join(map(repr, lacking))} of the training table. Add them."]
             )
-        if problems := self.encoder.unknown(table):
+        if problems := self.encoder.unknown(table.assign(**dict.fromkeys(lacking, np.nan))):
             raise DataError(problems)
-        return log_density(self.model, self.encoder, table, self.seed)
 
     def score_unseen(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of validation rows; see `Synthesizer.score_unseen`."""
@@ -90,11 +114,18 @@ def unseen_density(
 
 
 def log_density(model: nn.Module, encoder: TableEncoder, table: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return the log-density of each row in the units of the table, in nats, under a model that has one."""
-    assert isinstance(model, HasDensity)
-    rows = encoder.encode(table)
+    """Return the log-density of what is known of each row, in the units of the table, in nats."""
+    rows = _known(model, encoder, table)
     with seeded(seed), torch.no_grad():
-        parts = torch.as_tensor(rows, dtype=torch.float32).split(SCORED)
-        log_prob = torch.cat([model.log_prob(part) for part in parts])
+        log_prob = torch.cat([log_prob_known(model, part) for part in rows.split(SCORED)])
     # Change of variables: the model's density is one of the encoded columns.
-    return log_prob.double().numpy() + encoder.log_slope(rows)
+    return log_prob.double().numpy() + encoder.log_slope(encoder.encode(table))
+
+
+def _known(model: nn.Module, encoder: TableEncoder, table: pd.DataFrame) -> torch.Tensor:
+    """Return what a model conditions on, or scores: the values of a table, and for some models which are missing."""
+    rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
+    if all(isinstance(part, HasHoles) for part in members(model)):
+        # Values are missing at random given the others, so the flags add nothing.
+        rows[:, encoder.flags] = torch.nan
+    return rows

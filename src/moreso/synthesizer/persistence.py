@@ -22,8 +22,8 @@ MODEL, PLAIN = "model.", "plain."
 Header = dict[str, Any]
 """A JSON object."""
 
-Build = Callable[[int, int, int, float], nn.Module]
-"""Builds an untrained model from width, seed, number and dropout rate."""
+Build = Callable[[int, int, bool, int, float], nn.Module]
+"""Builds an untrained model from width, seed, whether values may be missing, number and dropout rate."""
 
 
 def save(path: str | os.PathLike[str], settings: dict[str, Any], fitted: Fitted) -> None:
@@ -117,7 +117,8 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     prefix = header["tensors"]
     encoder = TableEncoder.from_state(header["columns"])
     seed, dropout = header["seed"], header["dropout"]
-    model = join([build(encoder.width, seed, member, dropout) for member in range(header["members"])])
+    holes = encoder.holed
+    model = join([build(encoder.width, seed, holes, member, dropout) for member in range(header["members"])])
     model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     model.eval()
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])

@@ -18,8 +18,14 @@ from moreso.tabular.view import Scaling, part_names
 if TYPE_CHECKING:
     from torch import Tensor
 
+Lost = Mapping[str, np.ndarray]
+"""Column -> which of its values are missing."""
+
 State = dict[str, Any]
 """A JSON object."""
+
+OWN = "name", "missing", "flagged", "origin"
+"""The arguments of a `ColumnEncoder` that are plain values."""
 
 PREFIX = 2
 """The least number of letters that the names of two 0/1 columns share if they are one category."""
@@ -46,8 +52,8 @@ class Columns(Protocol):
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Return the columns of the model; `unknown` must find no problems."""
 
-    def decode(self, z: np.ndarray, random: np.random.Generator) -> list["pd.Series[Any]"]:
-        """Return the columns of the table."""
+    def decode(self, z: np.ndarray, random: np.random.Generator, lost: Lost) -> list["pd.Series[Any]"]:
+        """Return the columns of the table; `lost` says which values of which columns are missing."""
 
     def smooth(self, name: str, z: "Tensor") -> "Tensor":
         """Return a decoded column as an audit measures it, with gradient and without rounding."""
@@ -66,14 +72,14 @@ class Columns(Protocol):
 class ColumnEncoder:
     """One column: how it is stored, how it is encoded, and how often its values are missing.
 
-    A column with missing values needs an additional column of the model, which flags them; a typical value fills them
-    in.
+    A missing value is NaN in the columns of the model. With `flagged`, one more column flags missing values.
 
     Args:
         name: the name of the column.
         storage: converts between the dtype and numbers.
         encoding: converts between numbers and columns of the model.
         missing: share of the rows without a value.
+        flagged: whether the model learns which values are missing, see `moreso.tabular.holes`.
         origin: the dtype of another library, see `moreso.tabular.foreign`.
     """
 
@@ -81,10 +87,11 @@ class ColumnEncoder:
     storage: Storage
     encoding: AnyEncoding
     missing: float
+    flagged: bool = False
     origin: str = ""
 
     @classmethod
-    def fit(cls, column: "pd.Series[Any]") -> "ColumnEncoder":
+    def fit(cls, column: "pd.Series[Any]", *, flagged: bool = False) -> "ColumnEncoder":
         """Learn storage and encoding of a column that `column_problems` accepts."""
         own = plain(column)
         storage = Storage.of(own)
@@ -94,7 +101,7 @@ class ColumnEncoder:
         # In files, integers with missing values are read as floats.
         integer = storage.integer or (len(present) >= CODED_ROWS and bool((present == present.round()).all()))
         encoding = encodings.choose(present, levels=storage.form == "levels", integer=integer)
-        return cls(str(column.name), storage, encoding, float(1 - held.mean()), origin(column))
+        return cls(str(column.name), storage, encoding, float(1 - held.mean()), flagged, origin(column))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,8 +109,8 @@ class ColumnEncoder:
         return (self.name,)
 
     @property
-    def flagged(self) -> bool:
-        """Whether any values are missing."""
+    def holed(self) -> bool:
+        """Whether some values are missing, and not all."""
         return 0 < self.missing < 1
 
     @property
@@ -129,17 +136,21 @@ class ColumnEncoder:
         x = self.storage.numbers(plain(table[self.name]))
         missing = np.isnan(x)
         z = self.encoding.encode(np.where(missing, self.encoding.fill, x))
+        z[missing] = np.nan
         return np.hstack([z, Flag(self.missing).encode(missing)[:, None]]) if self.flagged else z
 
-    def decode(self, z: np.ndarray, random: np.random.Generator) -> list["pd.Series[Any]"]:
+    def decode(self, z: np.ndarray, random: np.random.Generator, lost: Lost) -> list["pd.Series[Any]"]:
         """Return the values."""
-        x = self.encoding.decode(z[:, : self.encoding.width], random)
-        return [restore(self.storage.column(x, self.name, self._missing(z)), self.origin)]
+        own = z[:, : self.encoding.width]
+        absent = np.isnan(own).any(axis=1) | (self.missing == 1)
+        if self.name in lost:
+            absent |= lost[self.name]
+        x = self.encoding.decode(np.nan_to_num(own), random)
+        return [restore(self.storage.column(x, self.name, absent), self.origin)]
 
-    def _missing(self, z: np.ndarray) -> np.ndarray:
-        if self.flagged:
-            return np.asarray(Flag(self.missing).score(z[:, -1]) > 0)
-        return np.full(len(z), self.missing == 1)
+    def flags(self, z: np.ndarray) -> np.ndarray:
+        """Return which values are flagged as missing."""
+        return np.asarray(Flag(self.missing).score(z[:, -1]) > 0)
 
     def smooth(self, name: str, z: "Tensor") -> "Tensor":
         """Return the decoded values; if one is flagged as missing, the value in its place."""
@@ -147,7 +158,9 @@ class ColumnEncoder:
 
     def log_slope(self, z: np.ndarray) -> np.ndarray:
         """Return the logarithm of the change of units in each row, 0 if the value is missing or discrete."""
-        return np.where(self._missing(z), 0.0, self.encoding.log_slope(z[:, : self.encoding.width]))
+        own = z[:, : self.encoding.width]
+        known = ~np.isnan(own).any(axis=1)
+        return np.where(known, self.encoding.log_slope(np.nan_to_num(own)), 0.0)
 
     def unknown(self, table: pd.DataFrame) -> list[str]:
         """Return the problems of values that the model does not know, one sentence per problem."""
@@ -164,11 +177,6 @@ class ColumnEncoder:
             ]
         if np.isinf(x).any():
             found.append(f"column '{self.name}' has infinite values. Replace them or drop those rows.")
-        if (missing := int(np.isnan(x).sum())) and not self.missing:
-            found.append(
-                f"column '{self.name}' has {missing} missing values, and had none in training. Fill them in or drop "
-                "those rows."
-            )
         if self.storage.form == "levels" and (x < 0).any():
             new = ", ".join(repr(str(level)) for level in column[x < 0].unique()[:5])
             found.append(
@@ -179,15 +187,15 @@ class ColumnEncoder:
 
     def to_state(self) -> State:
         """Return a JSON object."""
-        own = {"name": self.name, "missing": self.missing, "origin": self.origin, "storage": self.storage.to_state()}
-        return own | encodings.to_state(self.encoding)
+        own = {name: getattr(self, name) for name in OWN}
+        return own | {"storage": self.storage.to_state()} | encodings.to_state(self.encoding)
 
     @classmethod
     def from_state(cls, state: State) -> "ColumnEncoder":
         """Return what `to_state` wrote."""
-        own = {name: state[name] for name in ("name", "missing", "origin", "storage")}
-        encoding = encodings.from_state({name: value for name, value in state.items() if name not in own})
-        return cls(own["name"], Storage.from_state(own["storage"]), encoding, own["missing"], own["origin"])
+        own = {name: state[name] for name in OWN}
+        rest = {name: value for name, value in state.items() if name not in (*OWN, "storage")}
+        return cls(storage=Storage.from_state(state["storage"]), encoding=encodings.from_state(rest), **own)
 
 
 @dataclass(frozen=True)
@@ -232,7 +240,7 @@ class OneHotEncoder:
         columns = [plain(table[name]).to_numpy(dtype=float, na_value=np.nan) for name in self.names]
         return np.stack(columns, axis=1)
 
-    def decode(self, z: np.ndarray, random: np.random.Generator) -> list["pd.Series[Any]"]:
+    def decode(self, z: np.ndarray, random: np.random.Generator, lost: Lost) -> list["pd.Series[Any]"]:
         """Return the columns, with exactly one 1 in each row."""
         chosen = self.levels.decode(z, random)
         parts = zip(self.names, self.storages, self.origins, strict=True)
@@ -323,7 +331,7 @@ class IdentifierEncoder:
         """Return no columns."""
         return np.empty((len(table), 0))
 
-    def decode(self, z: np.ndarray, random: np.random.Generator) -> list["pd.Series[Any]"]:
+    def decode(self, z: np.ndarray, random: np.random.Generator, lost: Lost) -> list["pd.Series[Any]"]:
         """Return new identifiers, counted from the first row."""
         return [self.identifiers.column(len(z)).astype(pd.api.types.pandas_dtype(self.dtype)).rename(self.name)]
 

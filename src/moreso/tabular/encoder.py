@@ -1,6 +1,7 @@
 """Encode a table as the matrix that a model learns, and decode it."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from moreso.tabular.columns import KINDS, ColumnEncoder, Columns, IdentifierEnco
 from moreso.tabular.description import describe, notices
 from moreso.tabular.dtypes import is_categorical, is_time
 from moreso.tabular.foreign import plain
+from moreso.tabular.holes import Holes
 from moreso.tabular.identifiers import find_identifiers
 from moreso.tabular.view import expand
 
@@ -24,10 +26,11 @@ class TableEncoder:
     Args:
         names: the names of the columns, in order.
         columns: the encoders of the columns.
+        holes: how values come to be missing.
     """
 
-    def __init__(self, names: Iterable[str], columns: Iterable[Columns]) -> None:
-        self.names, self.columns = list(names), list(columns)
+    def __init__(self, names: Iterable[str], columns: Iterable[Columns], holes: Holes) -> None:
+        self.names, self.columns, self.holes = list(names), list(columns), holes
         ends = np.cumsum([column.width for column in self.columns]).tolist()
         self._slices = [slice(end - column.width, end) for column, end in zip(self.columns, ends, strict=True)]
         self.width: int = ends[-1]
@@ -54,22 +57,44 @@ class TableEncoder:
                 columns.append(OneHotEncoder.fit(table, groups[name]))
             elif name not in grouped:
                 columns.append(ColumnEncoder.fit(table[name]))
-        return cls(table.columns, columns)
+        holed = [each for each in columns if isinstance(each, ColumnEncoder) and each.holed]
+        masks = {each.name: table[each.name].isna().to_numpy() for each in holed}
+        values = (x for each in columns for x in each.encode(table).T) if masks else ()
+        holes = Holes.fit(masks, values, [each.name for each in holed if not each.width])
+        columns = [
+            replace(each, flagged=True) if isinstance(each, ColumnEncoder) and each.name in holes.flagged else each
+            for each in columns
+        ]
+        return cls(table.columns, columns, holes)
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
-        """Return the matrix that a model learns."""
+        """Return the matrix that a model learns, NaN for missing values."""
         return np.hstack([column.encode(table) for column in self.columns])
 
-    def decode(self, z: np.ndarray, random: np.random.Generator) -> pd.DataFrame:
-        """Return the table for the rows of a matrix."""
-        parts = zip(self.columns, self._slices, strict=True)
-        found = [each for column, part in parts for each in column.decode(z[:, part], random)]
+    def decode(self, z: np.ndarray, random: np.random.Generator, *, missing: bool = True) -> pd.DataFrame:
+        """Return the table for the rows of a matrix; what is NaN there is missing in any case.
+
+        Args:
+            z: the matrix.
+            random: draws levels that share a flag.
+            missing: whether values are missing as in the training table; else the rows are complete.
+        """
+        parts = list(zip(self.columns, self._slices, strict=True))
+        flags = {
+            column.name: column.flags(z[:, part])
+            for column, part in parts
+            if isinstance(column, ColumnEncoder) and column.flagged
+        }
+        lost = self.holes.draw(flags, len(z), random) if missing else {}
+        found = [each for column, part in parts for each in column.decode(z[:, part], random, lost)]
         return pd.concat(found, axis=1)[self.names]
 
     def renumber(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table that was decoded in pieces, with identifiers that differ in all rows."""
         empty, random = np.empty((len(table), 0)), np.random.default_rng(0)
-        fresh = [column.decode(empty, random)[0] for column in self.columns if isinstance(column, IdentifierEncoder)]
+        fresh = [
+            column.decode(empty, random, {})[0] for column in self.columns if isinstance(column, IdentifierEncoder)
+        ]
         return table.assign(**{str(each.name): each.to_numpy() for each in fresh}) if fresh else table
 
     def conform(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -117,6 +142,17 @@ class TableEncoder:
         return [name for name in self.names if name not in fresh]
 
     @property
+    def flags(self) -> list[int]:
+        """The columns of the matrix that flag missing values."""
+        parts = zip(self.columns, self._slices, strict=True)
+        return [part.stop - 1 for column, part in parts if isinstance(column, ColumnEncoder) and column.flagged]
+
+    @property
+    def holed(self) -> bool:
+        """Whether rows of the matrix have missing values."""
+        return any(isinstance(column, ColumnEncoder) and column.holed for column in self.columns)
+
+    @property
     def linear(self) -> bool:
         """Whether the matrix is the standardised table, apart from constant columns."""
         return all(column.linear or column.width == 0 for column in self.columns)
@@ -139,12 +175,13 @@ class TableEncoder:
         """Return a JSON object."""
         called = {encoder: name for name, encoder in KINDS.items()}
         columns = [{"kind": called[type(column)], **column.to_state()} for column in self.columns]  # type: ignore[index]
-        return {"names": self.names, "columns": columns}
+        return {"names": self.names, "columns": columns, "holes": self.holes.to_state()}
 
     @classmethod
     def from_state(cls, state: State) -> "TableEncoder":
         """Return what `to_state` wrote."""
-        return cls(state["names"], [KINDS[own.pop("kind")].from_state(own) for own in map(dict, state["columns"])])
+        columns = [KINDS[own.pop("kind")].from_state(own) for own in map(dict, state["columns"])]
+        return cls(state["names"], columns, Holes.from_state(state["holes"]))
 
 
 class SampleView:

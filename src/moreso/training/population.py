@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from moreso.guidance import Guidance, Penalty, Push, RandomState, seed_of, seeded, stack
-from moreso.models import GenerativeModel, HasLearningRate, HasMemory
+from moreso.models import GenerativeModel, HasHoles, HasLearningRate, HasMemory, draw_missing
 from moreso.training.checkpoint import Checkpoint, Read, Resume, State, Trained, purpose
 from moreso.training.device import machine
 from moreso.training.progress import Bar
@@ -33,6 +33,9 @@ PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
 
 BATCHES, SMALL, LARGE = 64, 128, 1024
 """By default an epoch has about so many batches, of at least `SMALL` and at most `LARGE` rows."""
+
+FILLING = 512
+"""Samples from which missing values are drawn anew, for models that cannot be trained on incomplete rows."""
 
 STACKED = {"cpu": 48, "cuda": 1024}
 """The most members in one stack, by the type of the device; larger stacks no longer fit in a processor's cache."""
@@ -98,7 +101,8 @@ class Member:
 
     Args:
         model: a `GenerativeModel`, which is trained in place.
-        rows: its training rows, standardised.
+        rows: its training rows, standardised; NaN for a missing value. A model without `holes` (`HasHoles`) is trained
+            on rows that it fills itself, anew before each evaluation: stochastic EM.
         stops: the rows that stop it early.
         penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
         lane: members of one lane get the same random numbers; members whose results are averaged should be in
@@ -271,6 +275,7 @@ class _Loop:
                 member.model.remember(member.rows.to(self.device))
         self.rows = torch.stack([member.rows for member in members]).to(self.device)
         stops = torch.stack([member.stops for member in members])
+        self.fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_holes(members[0].model)
         self.stops = stops.repeat(1, max(1, VALIDATION_DRAWS // stops.shape[1]), 1).to(self.device)
         self.batch = schedule.batch(self.rows.shape[1])
         steps = math.ceil(self.rows.shape[1] / self.batch)
@@ -343,9 +348,9 @@ class _Loop:
             read.restore(optimizer, push)
         while state.active:
             places = torch.tensor(state.active, device=self.device)
-            self._epochs(state, carrier, optimizer, push, self.rows[places])
+            self._epochs(state, carrier, optimizer, push, self._filled(carrier, self.rows[places]))
             with self.fabric.autocast(), seeded(0, self.device):
-                losses = carrier.validation_loss(self.stops[places]).reshape(-1)
+                losses = carrier.validation_loss(self._filled(carrier, self.stops[places])).reshape(-1)
             better = self._record(state, losses.tolist())
             if better:
                 now = carrier.tensors()
@@ -389,6 +394,13 @@ class _Loop:
             pushed = (each.reshape(-1).tolist() for each in (added.penalty, added.held))
             for place, penalty, held in zip(state.active, *pushed, strict=True):
                 state.members[place].push(penalty, held)
+
+    def _filled(self, carrier: Carrier, rows: Tensor) -> Tensor:
+        """Return the rows, with draws from the models in place of missing values if the models do not take these."""
+        if not self.fills:
+            return rows
+        with torch.no_grad():
+            return draw_missing(rows, carrier.sample(FILLING).reshape(len(rows), FILLING, -1))
 
     def _record(self, state: State, losses: Sequence[float]) -> list[int]:
         """Record validation losses and penalties, and return the positions of the active members that improved."""
@@ -515,7 +527,8 @@ def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
         first = [members[place] for place in places[:2]]
         reason = ""
         if len(places) > 1:
-            reason = refusal([member.model for member in first], first[0].rows)
+            complete = first[0].rows if takes_holes(first[0].model) else first[0].rows.nan_to_num()
+            reason = refusal([member.model for member in first], complete)
         if reason:
             warnings.warn(
                 f"the {len(places)} models of class '{type(first[0].model).__name__}' are trained one after the other, "
@@ -525,6 +538,11 @@ def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
         size = 1 if reason else STACKED.get(fabric.device.type, STACKED["cpu"])
         for start in range(0, len(places), size):
             yield places[start : start + size]
+
+
+def takes_holes(model: nn.Module) -> bool:
+    """Whether a model is trained on rows with missing values as they are."""
+    return isinstance(model, HasHoles) and model.holes
 
 
 def _numbered(resume: Resume, turn: int) -> Resume:
