@@ -27,7 +27,8 @@ from moreso.models import (
     log_prob_known,
 )
 from moreso.tabular import TableEncoder, write_table
-from moreso.training import Schedule, fit
+from moreso.training import Resume, Schedule, fit
+from moreso.training.checkpoint import Checkpoint
 
 HOLED = {"factor": FactorAnalysis, "vae": VAE, "vaegan": VAEGAN, "gplvm": GPLVM}
 D = 4
@@ -298,3 +299,33 @@ def test_patterns_of_missing_values_stay_together() -> None:
     sample = Synthesizer("factor", random_state=0, max_epochs=5).fit(table).sample(1000)
     assert (sample["a"].isna() == sample["b"].isna()).all()
     assert not (sample["a"].isna() & sample["c"].isna()).any()
+
+
+@pytest.mark.parametrize("name", ["factor", "flow", "gan"])
+def test_a_killed_training_on_holes_resumes_to_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, schedule = rows_with_holes(), Schedule(max_epochs=120, patience=1000)
+
+    def train(resume: Resume | None) -> Tensor:
+        torch.manual_seed(0)
+        model = MODELS[name](D, **({"holes": True} if name in HOLED else {}))
+        fit(model, x, schedule=schedule, resume=resume)
+        return torch.cat([each.detach().flatten() for each in model.parameters()])
+
+    whole = train(None)
+    path = tmp_path / "checkpoint"
+    write = Checkpoint.write
+    seen = []
+
+    def killed(self: Checkpoint, *args: Any) -> None:
+        write(self, *args)
+        seen.append(1)
+        if len(seen) == 3:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(Checkpoint, "write", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(Resume(path, every=35))
+    assert path.exists()
+    assert torch.equal(train(Resume(path, every=35)), whole)

@@ -145,6 +145,7 @@ class Checkpoint:
         now: dict[str, Tensor],
         optimizer: torch.optim.Optimizer | None,
         push: Push | None,
+        filled: Sequence[Tensor] = (),
     ) -> None:
         """Write everything, atomically.
 
@@ -155,6 +156,7 @@ class Checkpoint:
             optimizer: that of the present phase.
             push: the push of a penalty, whose seeds and shared standard errors are saved. The global generators of the
                 CPU and of CUDA devices are saved too.
+            filled: rows whose missing values were drawn.
         """
         if self.resume is None:
             return
@@ -166,6 +168,7 @@ class Checkpoint:
                 tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in own.items()}
         if push is not None:
             tensors |= {f"push.{name}": each for name, each in push.state().items()}
+        tensors |= {f"filled.{place}": each for place, each in enumerate(filled)}
         tensors["random.global"] = torch.get_rng_state()
         for device, own in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ()):
             tensors[f"random.cuda{device}"] = own

@@ -34,8 +34,11 @@ PATIENT_STEPS, PATIENT_EPOCHS = 2000, 10
 BATCHES, SMALL, LARGE = 64, 128, 1024
 """By default an epoch has about so many batches, of at least `SMALL` and at most `LARGE` rows."""
 
-FILLING = 512
+FILLING = 256
 """Samples from which missing values are drawn anew, for models that cannot be trained on incomplete rows."""
+
+RENEWAL = 4
+"""Evaluations after which they are drawn anew. Samples of some models cost more than a step."""
 
 STACKED = {"cpu": 48, "cuda": 1024}
 """The most members in one stack, by the type of the device; larger stacks no longer fit in a processor's cache."""
@@ -102,7 +105,7 @@ class Member:
     Args:
         model: a `GenerativeModel`, which is trained in place.
         rows: its training rows, standardised; NaN for a missing value. A model without `holes` (`HasHoles`) is trained
-            on rows that it fills itself, anew before each evaluation: stochastic EM.
+            on rows that it fills itself, anew after every `RENEWAL` evaluations: stochastic EM.
         stops: the rows that stop it early.
         penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
         lane: members of one lane get the same random numbers; members whose results are averaged should be in
@@ -275,8 +278,10 @@ class _Loop:
                 member.model.remember(member.rows.to(self.device))
         self.rows = torch.stack([member.rows for member in members]).to(self.device)
         stops = torch.stack([member.stops for member in members])
-        self.fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_holes(members[0].model)
+        fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_holes(members[0].model)
         self.stops = stops.repeat(1, max(1, VALIDATION_DRAWS // stops.shape[1]), 1).to(self.device)
+        # Training rows and stopping rows as the models fill them, if they have to.
+        self.filled = [self.rows.clone(), self.stops.clone()] if fills else []
         self.batch = schedule.batch(self.rows.shape[1])
         steps = math.ceil(self.rows.shape[1] / self.batch)
         self.interval = math.ceil(schedule.interval / steps)
@@ -293,7 +298,10 @@ class _Loop:
         """Train all phases, and return the histories."""
         interrupted = False
         with seeded(self.seed, self.device):
-            file = Checkpoint(resume, "" if resume is None else self._purpose())
+            # The text of a module of zuko draws random numbers.
+            text = "" if resume is None else self._purpose()
+        with seeded(self.seed, self.device):
+            file = Checkpoint(resume, text)
             read = file.read()
             state = State.of(len(self.members)) if read is None else read.state
             kept = self._tensors() if read is None else {k: v.to(self.device) for k, v in read.part("kept.").items()}
@@ -339,18 +347,21 @@ class _Loop:
         names, rate, _ = self.phases[state.phase]
         carrier.move(names)
         if read is not None:
-            now = carrier.tensors()
-            for name, each in read.part("now.").items():
-                now[name].copy_(each)
+            filled = {str(place): each for place, each in enumerate(self.filled)}
+            for prefix, present in (("now.", carrier.tensors()), ("filled.", filled)):
+                for name, each in read.part(prefix).items():
+                    present[name].copy_(each)
         optimizer = _adam(carrier.moved, rate)
         push = self._push(carrier, state.active)
         if read is not None:
             read.restore(optimizer, push)
         while state.active:
             places = torch.tensor(state.active, device=self.device)
-            self._epochs(state, carrier, optimizer, push, self._filled(carrier, self.rows[places]))
+            self._fill(state, carrier, places)
+            rows, stops = self.filled or (self.rows, self.stops)
+            self._epochs(state, carrier, optimizer, push, rows[places])
             with self.fabric.autocast(), seeded(0, self.device):
-                losses = carrier.validation_loss(self._filled(carrier, self.stops[places])).reshape(-1)
+                losses = carrier.validation_loss(stops[places]).reshape(-1)
             better = self._record(state, losses.tolist())
             if better:
                 now = carrier.tensors()
@@ -370,7 +381,7 @@ class _Loop:
                 if push is not None:
                     push.keep(index)
             if file.due(state):
-                file.write(state, kept, carrier.tensors(), optimizer, push)
+                file.write(state, kept, carrier.tensors(), optimizer, push, self.filled)
 
     def _epochs(
         self, state: State, carrier: Carrier, optimizer: torch.optim.Optimizer, push: Push | None, rows: Tensor
@@ -395,12 +406,14 @@ class _Loop:
             for place, penalty, held in zip(state.active, *pushed, strict=True):
                 state.members[place].push(penalty, held)
 
-    def _filled(self, carrier: Carrier, rows: Tensor) -> Tensor:
-        """Return the rows, with draws from the models in place of missing values if the models do not take these."""
-        if not self.fills:
-            return rows
+    def _fill(self, state: State, carrier: Carrier, places: Tensor) -> None:
+        """Draw the missing values of the active members' rows from these, if that is due."""
+        if not self.filled or len(state.members[state.active[0]].losses) % RENEWAL:
+            return
         with torch.no_grad():
-            return draw_missing(rows, carrier.sample(FILLING).reshape(len(rows), FILLING, -1))
+            samples = carrier.sample(FILLING).reshape(len(places), FILLING, -1)
+            for filled, rows in zip(self.filled, (self.rows, self.stops), strict=True):
+                filled[places] = draw_missing(rows[places], samples)
 
     def _record(self, state: State, losses: Sequence[float]) -> list[int]:
         """Record validation losses and penalties, and return the positions of the active members that improved."""
