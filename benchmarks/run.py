@@ -5,6 +5,7 @@ lines of JSON call a case a "contestant".
 """
 
 import contextlib
+import inspect
 import json
 import os
 import platform
@@ -29,6 +30,7 @@ from moreso.cli import knowledge_text, patients
 from moreso.dependence import TOLERANCE, Dependence, cosine_basis
 from moreso.guidance import Guidance
 from moreso.models import MODELS, VAE
+from moreso.training import Member, Schedule, train
 
 RESULTS = Path(__file__).parent / "results" / "cpu.jsonl"
 ROUNDS = 7
@@ -440,6 +442,24 @@ def fits(bench: Bench) -> None:
         alone(bench, f"fit of {text} rows x {columns} columns", cases, 1)
 
 
+def holes(bench: Bench) -> None:
+    """Two hundred steps of four models, on complete rows and on rows with 30% of the values missing."""
+    x = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
+    lost = x.masked_fill(torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.3, torch.nan)
+    schedule = Schedule(max_epochs=200, patience=1000)
+    for name, kind in MODELS.items():
+        settings = {"holes": True} if "holes" in inspect.signature(kind).parameters else {}
+
+        def run(kind: Callable[..., torch.nn.Module], rows: torch.Tensor, settings: dict[str, bool]) -> None:
+            train([Member(kind(12, **settings), rows, rows[:15], lane=lane) for lane in range(4)], schedule=schedule)
+
+        cases: dict[str, tuple[Callable[[], object], float]] = {
+            "complete rows": (partial(run, kind, x, {}), 1.0),
+            "rows with missing values": (partial(run, kind, lost, settings), 1.0),
+        }
+        bench.interleave(f"200 steps, {name}", cases, 3, baseline="complete rows")
+
+
 def start(bench: Bench) -> None:
     """Processes that import moreso or run a command of it, beside one that imports PyTorch alone."""
     baseline = "python -c 'import torch'"
@@ -478,6 +498,7 @@ PARTS = {
     "logic": logic,
     "audit": audit,
     "fits": fits,
+    "holes": holes,
     "start": start,
 }
 

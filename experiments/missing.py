@@ -145,6 +145,42 @@ def run(name: str, share: float, pattern: str, seed: int, models: tuple[str, ...
             write(arm, "", **quality(filled[None], truth, lost, scale, random))
 
 
+def table() -> str:
+    """Return what is gained over stand-ins, by model and set, as a Markdown table: means over all other choices."""
+    found = pd.DataFrame(runs.read(RESULTS))
+    index = ["set", "model", "share", "pattern", "seed"]
+    scores = found[found["model"] != ""].pivot_table(index=index, columns="arm", values="log_likelihood").dropna()
+    gain, room = scores["likelihood"] - scores["typical"], scores["complete"] - scores["typical"]
+    errors = found.pivot_table(index=["set", "arm", "model"], values="error")["error"]
+    rows = ["| model | set | gain over stand-ins | of what complete rows gain | error | iterative | nearest |"]
+    rows.append("|---|---|---|---|---|---|---|")
+    for model, name in product(MODELS, SETS):
+        own, most = (part.xs((name, model), level=("set", "model")) for part in (gain, room))
+        least = own.groupby("share").mean()
+        shown = " / ".join(f"{value:+.2f}" for value in least)
+        three = (errors.get((name, *arm), np.nan) for arm in (("imputed", model), ("iterative", ""), ("nearest", "")))
+        rows.append(
+            f"| {model} | {name} | {own.mean():+.2f} ({shown}) | {own.mean() / most.mean():.0%} | "
+            + " | ".join(f"{value:.3f}" for value in three)
+            + " |"
+        )
+    return "\n".join(rows)
+
+
+def summary() -> str:
+    """Return calibration and dependence of imputed tables, in sentences."""
+    found = pd.DataFrame(runs.read(RESULTS))
+    parts = []
+    for model in MODELS:
+        own = found[(found["arm"] == "imputed") & (found["model"] == model)]
+        parts.append(
+            f"{model}: {own['covered'].mean():.0%} of the imputed values lie in the central half of their draws, and "
+            f"absolute rank correlations differ by {own['dependence'].mean():+.3f}"
+        )
+    rivals = (f"{arm} {found[found['arm'] == arm]['dependence'].mean():+.3f}" for arm in RIVALS)
+    return f"{'; '.join(parts)} (rivals: {', '.join(rivals)}). Seeds: {found['seed'].nunique()}."
+
+
 @click.command(help=__doc__)
 @click.argument("models", nargs=-1, type=click.Choice(list(MODELS)))
 @click.option("--seeds", type=int, default=len(SEEDS), show_default=True)

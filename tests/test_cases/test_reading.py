@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import lzma
+import re
+import warnings
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -12,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from moreso import Synthesizer
 from moreso.cli import main
-from moreso.tabular import Read, Reading, find_identifiers, read_table
+from moreso.tabular import Read, Reading, find_identifiers, read_table, table_problems, write_table
 
 DATA = Path(__file__).parent / "data"
 
@@ -245,6 +248,44 @@ def test_every_cell_is_read_as_it_is_meant(tmp_path_factory: pytest.TempPathFact
         assert own == [meant(value, kind) for value in values], (name, kind)
         if kind == "whole" and any(value is not None for value in values):
             assert pd.api.types.is_integer_dtype(table[name])
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_samples_look_as_the_file_does(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Cells of samples are written as those of the file: zeros in front, decimals, whole numbers, dates, words."""
+    looks = {
+        "whole": r"-?\d+",
+        "decimals": r"-?\d+\.\d{1,2}",
+        "floats": r"[-+.e\d]+",
+        "codes": r"0\d{3}",
+        "dates": r"\d{4}-\d{2}-\d{2}",
+        "truth": r"True|False",
+    }
+    # Few values, so that no column holds identifiers.
+    found = [
+        (kind, [values[row % 6] for row in range(24)])
+        for kind, values in data.draw(st.lists(columns(6), min_size=2, max_size=4))
+    ]
+    names = [f"c{place}" for place in range(len(found))]
+    lines = [names] + [[written(values[row], ".") for _, values in found] for row in range(24)]
+    folder = tmp_path_factory.mktemp("looks")
+    read = text(folder / "t.csv", "\n".join(",".join(quoted(cell, ",") for cell in line) for line in lines) + "\n")
+    assume(not table_problems(read.table, modelled=True))
+    with warnings.catch_warnings():
+        # Two columns of truth values may complement each other.
+        warnings.simplefilter("ignore")
+        sample = Synthesizer("factor", max_epochs=1, random_state=0).fit(read.table).sample(50)
+    write_table(sample, folder / "s.csv")
+    cells = pd.read_csv(folder / "s.csv", dtype=str, keep_default_na=False)
+    again = read_table(folder / "s.csv").table
+    for name, (kind, values) in zip(names, found, strict=True):
+        present = cells[name][cells[name] != ""]
+        if any(value is not None for value in values):
+            assert present.str.fullmatch(looks.get(kind, ".*"), flags=re.DOTALL).all(), (name, kind)
+        assert None in values or len(present) == 50
+        if kind in ("codes", "words", "truth", "dates"):
+            assert set(again[name].dropna()) <= set(read.table[name].dropna()) or kind == "dates"
 
 
 def test_numbers_are_rounded_correctly(tmp_path: Path) -> None:
