@@ -72,6 +72,42 @@ def test_the_factor_model_scores_what_is_known() -> None:
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_the_gradient_of_the_factor_model_is_that_of_what_is_known() -> None:
+    """It is written down, not traced."""
+    model = FactorAnalysis(D, n_latent=2, holes=True).double()
+    x = rows_with_holes(12).double()
+    covariance = model.loadings @ model.loadings.T + model.variance().diag()
+    expected = -torch.stack(
+        [
+            MultivariateNormal(model.mean[known], covariance[known][:, known]).log_prob(row[known])
+            for row in x
+            if (known := ~row.isnan()).any()
+        ]
+    ).sum() / len(x)
+    torch.testing.assert_close(model.loss(x), expected)
+    pairs = (torch.autograd.grad(loss, list(model.parameters())) for loss in (model.loss(x), expected))
+    for found, wanted in zip(*pairs, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_each_column_of_a_process_conditions_on_the_rows_that_have_it() -> None:
+    model, x, z = GPLVM(D, holes=True), rows_with_holes(20), torch.randn(5, 6)
+    model.remember(x)
+    with torch.no_grad():
+        found = model.likelihood(z)
+        filled, known = model.read(x)
+        assert known is not None
+        latents = model.posterior(filled, known).mean
+        cross, within = model.kernel(latents, z), model.kernel(latents, latents)
+        for column in range(D):
+            own = known[:, column] > 0
+            inner = within[column][own][:, own] + model.noise()[column] * torch.eye(int(own.sum()))
+            weights = torch.linalg.solve(inner, cross[column][own]).T
+            torch.testing.assert_close(found.mean[:, column], weights @ x[own, column], atol=1e-4, rtol=1e-3)
+            left = (2 * model.log_amplitude[column]).exp() - (weights * cross[column][own].T).sum(1)
+            torch.testing.assert_close(found.scale[:, column] ** 2, left + model.noise()[column], atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("draw", ["factor", "samples"])
 def test_draws_follow_the_law_given_the_rest(draw: str) -> None:
     """Exactly for the factor model, and by regression from samples for any model."""

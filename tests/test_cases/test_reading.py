@@ -142,6 +142,11 @@ def test_compressed_files(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv.gz")
 
 
+def test_commas_in_names_and_numbers_separate_nothing(tmp_path: Path) -> None:
+    table = text(tmp_path / "t.csv", "inlet, C;outlet, C\n1,5;2,25\n3,5;4,25\n").table
+    assert table.to_dict("list") == {"inlet, C": [1.5, 3.5], "outlet, C": [2.25, 4.25]}
+
+
 def test_line_breaks_and_quotes_in_cells_and_names(tmp_path: Path) -> None:
     table = text(tmp_path / "t.csv", '"a\nb","c ""d"""\n"x\ny","1"\n"p, q","2"\n').table
     assert table.to_dict("list") == {"a\nb": ["x\ny", "p, q"], 'c "d"': [1, 2]}
