@@ -22,6 +22,7 @@ from moreso.models import (
     FactorAnalysis,
     HasHoles,
     Mixture,
+    conditional,
     draw_missing,
     impute,
     log_prob_known,
@@ -109,21 +110,23 @@ def test_each_column_of_a_process_conditions_on_the_rows_that_have_it() -> None:
 
 
 @pytest.mark.parametrize("draw", ["factor", "samples"])
-def test_draws_follow_the_law_given_the_rest(draw: str) -> None:
+def test_draws_follow_the_law_given_the_rest(draw: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly for the factor model, and by regression from samples for any model."""
+    # For Gaussian samples any of them may be moved, and equal rows have equal neighbours.
+    monkeypatch.setattr(conditional, "DONORS", 4000)
     model = factor()
     mean, covariance = law(model)
     row = torch.tensor([0.3, torch.nan, -1.0, torch.nan])
-    many = row.expand(20_000, D)
+    many = row.expand(4000, D)
     with torch.no_grad():
-        drawn = model.impute(many) if draw == "factor" else draw_missing(many, model.sample(20_000))
+        drawn = model.impute(many) if draw == "factor" else draw_missing(many, model.sample(4000))
     assert torch.equal(drawn[:, [0, 2]], many[:, [0, 2]])
     a, b = torch.tensor([1, 3]), torch.tensor([0, 2])
     gain = covariance[a][:, b] @ torch.linalg.inv(covariance[b][:, b])
     torch.testing.assert_close(drawn[:, a].mean(0), mean[a] + gain @ (row[b] - mean[b]), atol=0.15, rtol=0)
     if draw == "factor":
         left = covariance[a][:, a] - gain @ covariance[b][:, a]
-        torch.testing.assert_close(drawn[:, a].T.cov(), left, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(drawn[:, a].T.cov(), left, atol=0.05, rtol=0.1)
 
 
 @pytest.mark.parametrize("name", HOLED)
@@ -162,9 +165,9 @@ def test_a_missing_value_has_no_gradient_and_no_say(name: str) -> None:
 def test_the_latent_likelihood_agrees_with_integration() -> None:
     """Over the missing value, on a grid."""
     model = VAE(2, n_latent=1, holes=True)
-    grid = torch.linspace(-30, 30, 3001)
+    grid = torch.linspace(-30, 30, 601)
     with torch.no_grad():
-        whole = model.log_prob(torch.stack([torch.full_like(grid, 0.4), grid], 1), draws=2000)
+        whole = model.log_prob(torch.stack([torch.full_like(grid, 0.4), grid], 1), draws=1000)
         part = model.log_prob(torch.tensor([[0.4, torch.nan]]), draws=20_000)
     assert float(torch.trapezoid(whole.exp(), grid).log()) == pytest.approx(float(part), abs=0.03)
 
@@ -232,7 +235,7 @@ def holed(rows: int = 60) -> pd.DataFrame:
 def test_a_table_with_holes(name: str, tmp_path: Path) -> None:
     table = holed()
     knowledge = Knowledge.parse("a: b > full\nlevel: a > full")
-    fitted = Synthesizer(name, knowledge, max_epochs=30, random_state=0, trust="all").fit(table)
+    fitted = Synthesizer(name, knowledge, max_epochs=10, random_state=0, trust="all").fit(table)
     sample, complete = fitted.sample(300), fitted.sample(300, missing=False)
     assert sample.isna().any().tolist() == [True] * 6 + [False]
     assert not complete.isna().any().any()
@@ -326,6 +329,15 @@ def test_missing_values_are_learnt_only_if_they_depend_on_others() -> None:
     assert sample["a"].isna().mean() == pytest.approx(table["a"].isna().mean(), abs=0.05)
 
 
+def test_long_tables_are_filled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = factor(), rows_with_holes(300)
+    monkeypatch.setattr(conditional, "CHUNK", 100)
+    with torch.no_grad():
+        drawn = draw_missing(x.expand(2, -1, -1), model.sample(500).expand(2, -1, -1))
+    assert drawn.shape == (2, 300, D) and drawn.isfinite().all()
+    assert torch.equal(drawn[0][~x.isnan()], x[~x.isnan()])
+
+
 def test_patterns_of_missing_values_stay_together() -> None:
     random = np.random.default_rng(0)
     table = pd.DataFrame(random.normal(size=(200, 4)), columns=list("abcd"))
@@ -376,7 +388,11 @@ def test_a_filled_table_has_the_dependences_of_the_complete_one(model: str) -> N
         common @ random.normal(size=(2, 6)) + 0.4 * random.normal(size=(150, 6)), columns=list("abcdef")
     )
     table["e"] = np.exp(table["e"])
-    filled = Synthesizer(model, random_state=0).fit(lost := table.mask(random.random(table.shape) < 0.3)).impute(lost)
+    filled = (
+        Synthesizer(model, max_epochs=300, random_state=0)
+        .fit(lost := table.mask(random.random(table.shape) < 0.3))
+        .impute(lost)
+    )
     whole, found = (x.corr(method="spearman").to_numpy()[np.triu_indices(6, 1)] for x in (table, filled))
     assert np.abs(found - whole).max() < 3 / np.sqrt(150)
     assert abs((np.abs(found) - np.abs(whole)).mean()) < 0.05

@@ -13,6 +13,9 @@ from moreso.models.protocol import HasDensity, HasHoles, HasSamples
 DONORS = 16
 """A draw starts from one of so many samples that are nearest to the row in what is known."""
 
+CHUNK = 2048
+"""Rows that are filled at once, since each needs a covariance of its own."""
+
 DRAWS = 64
 """Ways to fill a row, which are weighted by a model's density."""
 
@@ -39,6 +42,8 @@ def draw_missing(
         Journel & Huijbregts, "Mining Geostatistics", 1978; Wilson, Borovitskiy, Terenin, Mostowsky & Deisenroth,
         "Pathwise Conditioning of Gaussian Processes", JMLR 2021, section 3.
     """
+    if rows.shape[-2] > CHUNK:
+        return torch.cat([draw_missing(part, samples) for part in rows.split(CHUNK, dim=-2)], dim=-2)
     filled, known = observed(rows)
     # |x - s|^2 over what is known, for all rows and samples by two products.
     distance = known @ samples.square().mT - 2 * filled @ samples.mT

@@ -16,7 +16,7 @@ from moreso.synthesizer.selection import JUDGES
 from moreso.tabular import TableEncoder, as_table
 
 SCORED = 2000
-"""Rows to score at once, since an importance-weighted density needs memory for every row."""
+"""Rows to score or to fill at once, since an importance-weighted density needs memory for every row."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Fitted:
         added = [name for name in self.encoder.needed if name not in table.columns]
         given = table.assign(**dict.fromkeys(added, np.nan))
         with seeded(random_state), torch.no_grad():
-            filled = impute(self.model, _known(self.model, self.encoder, given))
+            parts = _known(self.model, self.encoder, given).split(SCORED)
+            filled = torch.cat([impute(self.model, part) for part in parts])
         drawn = self.encoder.decode(filled.double().numpy(), np.random.default_rng(random_state), missing=False)
         columns = []
         for name in given.columns:
