@@ -274,6 +274,38 @@ MUTANTS = [
         "synthesizer",
         "harm_is_a_mean",
     ),
+    Mutant(
+        "slope of the factors' covariance, of what is known",
+        "moreso.models.factor:FactorAnalysis._marginal",
+        r"inverse \+ mean",
+        "inverse - mean",
+        "holes",
+        "gradient",
+    ),
+    Mutant(
+        "missing values count in the likelihood",
+        "moreso.models.densities:Student.log_prob",
+        r"\(constant - tail\) \* known",
+        "(constant - tail)",
+        "holes",
+        "gradient_and_no_say or latent",
+    ),
+    Mutant(
+        "missing values are drawn regardless of the rest",
+        "moreso.models.conditional:draw_missing",
+        r"donor \+ _regress\(covariance, known, filled - donor\)",
+        "donor",
+        "holes",
+        "law",
+    ),
+    Mutant(
+        "a process conditions on values that are missing",
+        "moreso.models.gplvm:GPLVM.likelihood",
+        r"cross = cross \* known\.T\[:, :, None\]",
+        "pass",
+        "holes",
+        "process",
+    ),
 ]
 
 
