@@ -140,6 +140,13 @@ def test_compressed_files(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"cannot be read .*gzip"):
         read_table(tmp_path / "t.csv.gz")
+    for path in tmp_path.iterdir():
+        # Damaged in the middle, and cut off.
+        whole = bytearray(path.read_bytes())
+        whole[len(whole) // 2 :] = b"\xff" * 3
+        path.write_bytes(whole)
+        with pytest.raises(ValueError, match=r"t.csv"):
+            read_table(path)
 
 
 def test_commas_in_names_and_numbers_separate_nothing(tmp_path: Path) -> None:
@@ -170,6 +177,15 @@ def test_what_is_no_table_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_single_column_full_of_separators_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"single column.*';'.*--separator"):
         text(tmp_path / "t.csv", "a;b\n1;2\n3;4\n", separator=",")
+
+
+def test_typed_files_keep_their_types(tmp_path: Path) -> None:
+    write_table(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", Reading(kinds={"a": "identifiers"})).table.shape == (2, 2)
+    with pytest.raises(ValueError, match="holds column 'a' with its type"):
+        read_table(tmp_path / "t.parquet", Reading(kinds={"a": "text"}))
+    with pytest.raises(ValueError, match="has no column 'z'"):
+        read_table(tmp_path / "t.parquet", Reading(kinds={"z": "identifiers"}))
 
 
 @pytest.mark.parametrize(

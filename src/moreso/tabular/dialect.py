@@ -9,6 +9,7 @@ import lzma
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,8 +160,11 @@ def read_cells(
 def _text(path: str | os.PathLike[str], encoding: str | None) -> tuple[str, list[str]]:
     """Return the text of a file, and a note if its encoding is not UTF-8."""
     opener = OPENERS.get(Path(path).suffix.lower())
-    with open(path, "rb") if opener is None else opener(path) as file:
-        raw = file.read()
+    try:
+        with open(path, "rb") if opener is None else opener(path) as file:
+            raw = file.read()
+    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"it cannot be decompressed, {error}") from error
     if encoding is not None:
         return raw.decode(encoding), []
     for mark, name in MARKS.items():

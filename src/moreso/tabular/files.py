@@ -1,7 +1,7 @@
 """Read DataFrames from files and write them. Needs only pandas, pyarrow and atomic writes."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -44,15 +44,20 @@ def _read_sql(path: str | os.PathLike[str]) -> pd.DataFrame:
 def _read_text(path: str | os.PathLike[str], reading: Reading) -> Read:
     """Read a text file, whose first row holds the names."""
     cells = read_cells(path, separator=reading.separator, decimal=reading.decimal, encoding=reading.encoding)
-    if unknown := [name for name in reading.kinds if name not in cells.names]:
-        known = ", ".join(cells.names[:12])
-        raise DataError([f"{path}: has no column '{name}'. Columns: {known}." for name in unknown])
+    _check_kinds(path, reading, cells.names)
     columns, notes = [], list(cells.notes)
     for name, each in zip(cells.names, cells.columns, strict=True):
         column, own = interpret(each, name, reading.kinds.get(name), cells.decimal)
         columns.append(column)
         notes += own
     return Read(pd.concat(columns, axis=1), tuple(notes))
+
+
+def _check_kinds(path: str | os.PathLike[str], reading: Reading, names: Sequence[str]) -> None:
+    """Raise a sentence for each name that is no column."""
+    if unknown := [name for name in reading.kinds if name not in names]:
+        known = ", ".join(names[:12])
+        raise DataError([f"{path}: has no column '{name}'. Columns: {known}." for name in unknown])
 
 
 _READERS: dict[str, Callable[..., pd.DataFrame]] = {
@@ -106,13 +111,19 @@ def read_table(path: str | os.PathLike[str], reading: Reading | None = None) -> 
     if problems := reading.problems():
         raise DataError(problems)
     try:
-        return _read_text(path, reading) if suffix in TEXT else Read(_READERS[suffix](path))
+        if suffix in TEXT:
+            return _read_text(path, reading)
+        table = _READERS[suffix](path)
+        _check_kinds(path, reading, [str(name) for name in table.columns])
+        if typed := [name for name, kind in reading.kinds.items() if kind != "identifiers"]:
+            raise DataError([f"{path}: holds column '{name}' with its type. Convert it there." for name in typed])
+        return Read(table)
     except OSError as error:
         reason = error.strerror or error
         raise DataError([f"{path}: cannot be read ({reason}). Check the path and the file."]) from error
     except DataError:
         raise
-    except (ValueError, UnicodeError, LookupError, EOFError) as error:
+    except (ValueError, UnicodeError, LookupError) as error:
         first = str(error).splitlines()[0].rstrip(".")
         kind = "query that works" if suffix == ".sql" else f"{suffix[1:].upper()} table"
         raise DataError([f"{path}: is not a {kind} ({first}). Check the file."]) from error
