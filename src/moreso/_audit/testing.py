@@ -203,9 +203,8 @@ def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks
         found["rows"][indices] = complete.sum()
         if complete.sum() < MIN_ROWS:
             continue
-        used = sorted({column for index in indices for column in columns[index]})
         relations = Knowledge(tuple(expanded[index] for index in indices))
-        module = RelativeDependence(relations, table.columns, data=_reference(table, used), normalize=True)
+        module = RelativeDependence(relations, table.columns, data=table.reference, normalize=True)
         parts = [each if complete.all() else each[complete] for each in (table.rows, blocks, half_blocks)]
         if grouped:
             parts = list(map(thin, parts))
@@ -216,24 +215,6 @@ def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks
         for name, value in values.items():
             found[name][indices] = value
     return found
-
-
-def _reference(table: Measured, used: Sequence[int]) -> np.ndarray:
-    """Return the reference rows that have all of the columns; without any, the values of each column by itself.
-
-    The latter serves samples of columns that were never observed together in the reference sample.
-    """
-    rows = table.reference
-    present = ~np.isnan(rows)
-    complete = present[:, used].all(axis=1)
-    if complete.sum() >= MIN_ROWS:
-        return rows[complete]
-    count = present[:, used].sum(axis=0).min()
-    alone = np.full((count, rows.shape[1]), np.nan)
-    for column in used:
-        values = rows[present[:, column], column]
-        alone[:, column] = values[np.linspace(0, len(values) - 1, count).round().astype(int)]
-    return alone
 
 
 def _measure(
