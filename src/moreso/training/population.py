@@ -54,7 +54,7 @@ class Schedule:
             table, from 128 to 1024, see `BATCHES`.
         max_epochs: the most epochs to train, at least 1, including those of the noise.
         patience: epochs without improvement after which training stops; fewer on long tables, see `PATIENT_STEPS`. If
-            the noise is trained alone afterwards, two thirds as many end what comes before.
+            the noise is trained alone afterwards, that ends after half as many.
         learning_rate: the learning rate of Adam; by default that of the model, or 0.005. The noise alone learns with
             `NOISE_PACE` times as much.
         interval: the least number of steps from one evaluation of the validation rows to the next, at the end of an
@@ -64,7 +64,7 @@ class Schedule:
     validation: float = 0.25
     batch_size: int | None = None
     max_epochs: int = 3000
-    patience: int = 150
+    patience: int = 200
     learning_rate: float | None = None
     interval: int = 5
 
@@ -292,7 +292,7 @@ class _Loop:
         rate = schedule.learning_rate or (first.learning_rate if isinstance(first, HasLearningRate) else LEARNING_RATE)
         self.phases = [_Phase(learnt, rate, patience)]
         if noise:
-            self.phases = [_Phase(learnt, rate, 2 * patience // 3), _Phase(noise, NOISE_PACE * rate, patience)]
+            self.phases = [_Phase(learnt, rate, patience), _Phase(noise, NOISE_PACE * rate, math.ceil(patience / 2))]
 
     def run(self, bar: Bar | None, label: str, resume: Resume | None) -> list[History]:
         """Train all phases, and return the histories."""
