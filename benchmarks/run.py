@@ -442,13 +442,13 @@ def fits(bench: Bench) -> None:
         alone(bench, f"fit of {text} rows x {columns} columns", cases, 1)
 
 
-def holes(bench: Bench) -> None:
+def missing(bench: Bench) -> None:
     """Two hundred steps of four models, on complete rows and on rows with 30% of the values missing."""
     x = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
     lost = x.masked_fill(torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.3, torch.nan)
     schedule = Schedule(max_epochs=200, patience=1000)
     for name, kind in MODELS.items():
-        settings = {"holes": True} if "holes" in inspect.signature(kind).parameters else {}
+        settings = {"missing": True} if "missing" in inspect.signature(kind).parameters else {}
 
         def run(kind: Callable[..., torch.nn.Module], rows: torch.Tensor, settings: dict[str, bool]) -> None:
             train([Member(kind(12, **settings), rows, rows[:15], lane=lane) for lane in range(4)], schedule=schedule)
@@ -498,7 +498,7 @@ PARTS = {
     "logic": logic,
     "audit": audit,
     "fits": fits,
-    "holes": holes,
+    "missing": missing,
     "start": start,
 }
 

@@ -2,21 +2,21 @@
 
 Values of `ROWS` complete rows of a set are removed: at random, or in blocks (a run of neighbouring columns, in as many
 rows as needed), as when an instrument fails. Every column keeps `KEPT` values. Runs of one set, pattern and seed share
-rows, holes and seeds.
+rows, removed values and seeds.
 
 Likelihood: ensembles of `ENSEMBLE` models of the standardised rows, by the default schedule. The measure is the mean
 log-likelihood of complete held-out rows, in nats.
 
-- `complete`: trained on the rows without holes. What could be reached at best.
+- `complete`: trained on the rows without missing values. What could be reached at best.
 - `typical`: on rows in which medians stand for missing values, and flags beside them: what moreso did until November
   2026.
-- `likelihood`: on the rows with holes, by the likelihood of what is known.
+- `likelihood`: on the rows with missing values, by the likelihood of what is known.
 
 Imputation: `Synthesizer.impute` of the table, with all defaults. Of the imputed values, in standard deviations of the
 column among the rows that kept it: `error`, the root mean squared error of the mean of `DRAWS` draws; `covered`, the
 share of values within the central half of the draws, which should be .5; and `dependence`, the mean difference of the
-absolute rank correlations of all pairs of columns, in one filled table less in the rows without holes: 0 is right, less
-than 0 is diluted. Rivals impute the same rows: `IterativeImputer` and `KNNImputer` of scikit-learn, by their defaults,
+absolute rank correlations of all pairs of columns, in one filled table less in the complete rows: 0 is right, less than
+0 is diluted. Rivals impute the same rows: `IterativeImputer` and `KNNImputer` of scikit-learn, by their defaults,
 on standardised columns.
 
 A run is a line of JSON in experiments/results/missing.jsonl; what is there is not run again.
@@ -58,7 +58,7 @@ RIVALS: dict[str, Callable[[int], Any]] = {
 }
 
 
-def holes(shape: tuple[int, int], share: float, pattern: str, random: np.random.Generator) -> np.ndarray:
+def removed(shape: tuple[int, int], share: float, pattern: str, random: np.random.Generator) -> np.ndarray:
     """Return which values are removed."""
     rows, columns = shape
     lost = random.random(shape) < share if pattern == "random" else np.zeros(shape, dtype=bool)
@@ -86,7 +86,7 @@ def likelihood(model: str, arm: str, rows: np.ndarray, lost: np.ndarray, held: n
     members = []
     for fold in range(ENSEMBLE):
         with seeded(seed + fold):
-            built = MODELS[model](x.shape[1], holes=arm == "likelihood")
+            built = MODELS[model](x.shape[1], missing=arm == "likelihood")
         trained, stops = training.split(len(x), 0.25, seed, fold)
         members.append(training.Member(built, x[trained], x[stops], lane=fold))
     training.train(members, random_state=seed)
@@ -119,7 +119,7 @@ def run(name: str, share: float, pattern: str, seed: int, models: tuple[str, ...
     random = np.random.default_rng([seed, round(100 * share), len(pattern)])
     order = random.permutation(len(whole))
     rows, held = (whole.iloc[part].reset_index(drop=True) for part in (order[:ROWS], order[ROWS : ROWS + HELD_OUT]))
-    lost = holes((len(rows), rows.shape[1]), share, pattern, random)
+    lost = removed((len(rows), rows.shape[1]), share, pattern, random)
     table, truth = rows.mask(lost), rows.to_numpy()
     mean, scale = table.mean().to_numpy(), table.std(ddof=0).to_numpy().copy()
     scale[scale == 0] = 1.0
@@ -168,17 +168,21 @@ def table() -> str:
 
 
 def summary() -> str:
-    """Return calibration and dependence of imputed tables, in sentences."""
+    """Return calibration and dependence of imputed tables, as a Markdown list."""
     found = pd.DataFrame(runs.read(RESULTS))
     parts = []
     for model in MODELS:
         own = found[(found["arm"] == "imputed") & (found["model"] == model)]
         parts.append(
-            f"{model}: {own['covered'].mean():.0%} of the imputed values lie in the central half of their draws, and "
-            f"absolute rank correlations differ by {own['dependence'].mean():+.3f}"
+            f"- {model}: {own['covered'].mean():.0%} of the imputed values lie in the central half of their draws.\n"
+            f"  Absolute rank correlations differ by {own['dependence'].mean():+.3f}."
         )
     rivals = (f"{arm} {found[found['arm'] == arm]['dependence'].mean():+.3f}" for arm in RIVALS)
-    return f"{'; '.join(parts)} (rivals: {', '.join(rivals)}). Seeds: {found['seed'].nunique()}."
+    parts.append(f"- Rivals: absolute rank correlations differ by {', '.join(rivals)}.")
+    every = len(SETS) * len(SHARES) * len(PATTERNS)
+    imputed = found[found["arm"] == "imputed"].drop_duplicates(["seed", "set", "share", "pattern"])
+    counts = (f"{count} of {every}" for count in imputed.groupby("seed").size())
+    return "\n".join([*parts, f"- Cases measured, by seed: {', '.join(counts)}."])
 
 
 @click.command(help=__doc__)

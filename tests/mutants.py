@@ -279,7 +279,7 @@ MUTANTS = [
         "moreso.models.factor:FactorAnalysis._marginal",
         r"inverse \+ mean",
         "inverse - mean",
-        "holes",
+        "missing",
         "gradient",
     ),
     Mutant(
@@ -287,7 +287,7 @@ MUTANTS = [
         "moreso.models.densities:Student.log_prob",
         r"\(constant - tail\) \* known",
         "(constant - tail)",
-        "holes",
+        "missing",
         "gradient_and_no_say or latent",
     ),
     Mutant(
@@ -295,7 +295,7 @@ MUTANTS = [
         "moreso.models.conditional:draw_missing",
         r"donor \+ _regress\(covariance, known, filled - donor\)",
         "donor",
-        "holes",
+        "missing",
         "law",
     ),
     Mutant(
@@ -303,7 +303,7 @@ MUTANTS = [
         "moreso.models.gplvm:GPLVM.likelihood",
         r"cross = cross \* known\.T\[:, :, None\]",
         "pass",
-        "holes",
+        "missing",
         "process",
     ),
 ]

@@ -54,7 +54,7 @@ def test_what_the_rows_decide_is_not_asked(plant: pd.DataFrame) -> None:
     assert not any({q.one, q.two} == {"b", "c"} for q in ask(table) if q.ref == "a")
 
 
-def test_levels_and_holes_are_allowed(plant: pd.DataFrame) -> None:
+def test_levels_and_missing_values_are_allowed(plant: pd.DataFrame) -> None:
     table = plant.assign(kind=np.where(plant.inlet > 0.5, "high", np.where(plant.inlet < -0.5, "low", "mid")))
     table.loc[:9, "flow"] = np.nan
     assert {q.ref for q in ask(table)} | {q.one for q in ask(table)} >= {"kind", "flow"}

@@ -90,7 +90,7 @@ def test_decoding_what_was_encoded_is_the_identity() -> None:
     z = columns.encode(table)
     assert z.shape == (N, columns.width)
     assert np.isinf(z).sum() == 0 and np.isnan(z).any(axis=0).sum() == sum(
-        each.encoding.width for each in columns.columns if isinstance(each, ColumnEncoder) and each.holed
+        each.encoding.width for each in columns.columns if isinstance(each, ColumnEncoder) and each.incomplete
     )
     back = columns.decode(z, np.random.default_rng(0), missing=False)
     # Whether there is a value is all that this column says.
@@ -154,7 +154,7 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], list[str]]] = {
     "rare level": (lambda: everyone(300, c=["common"] * 299 + ["rare"], d=["p", "q"] * 149 + ["r", "s"]), []),
     "high cardinality": (lambda: everyone(600, c=[f"city {i % 250}" for i in range(600)]), []),
     "zero-inflated": (lambda: everyone(c=np.r_[np.zeros(18), np.arange(1, 13) ** 2.0]), []),
-    "truth with holes": (lambda: everyone(c=[True, False, None] * 10, d=pd.array([True, None] * 15)), []),
+    "truth with missing values": (lambda: everyone(c=[True, False, None] * 10, d=pd.array([True, None] * 15)), []),
     "tiny and large": (lambda: everyone(c=np.arange(30) * 1e-200, d=np.arange(30) * 1e140), []),
     "mixed objects": (lambda: everyone(c=["x", 1, True, None, 2.5] * 6), []),
     "all of time": (lambda: everyone(c=pd.date_range("1680", "2260", periods=30), d=[2**63 - 1, -(2**63)] * 15), []),
@@ -344,7 +344,7 @@ def test_shares_are_kept_where_the_model_knows_only_mean_and_covariance() -> Non
             "code": random.choice([0.0, 1.0, 2.0], n, p=[0.6, 0.3, 0.1]),
             "truth": random.random(n) < 0.04,
             "rain": np.where(random.random(n) < 0.7, 0.0, random.lognormal(size=n)),
-            "hole": np.where(random.random(n) < 0.1, np.nan, random.normal(size=n)),
+            "lost": np.where(random.random(n) < 0.1, np.nan, random.normal(size=n)),
         }
     )
     columns = TableEncoder.fit(table)
@@ -355,7 +355,7 @@ def test_shares_are_kept_where_the_model_knows_only_mean_and_covariance() -> Non
         assert np.abs(before - after).max() < 0.025, name
         assert (after > before / 2).all(), name
     assert abs((sample["rain"] == 0).mean() - 0.7) < 0.02
-    assert abs(sample["hole"].isna().mean() - 0.1) < 0.02
+    assert abs(sample["lost"].isna().mean() - 0.1) < 0.02
 
 
 def test_the_density_of_a_bent_column_integrates_to_1() -> None:

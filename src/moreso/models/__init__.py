@@ -10,12 +10,12 @@ from moreso.models.mixture import Mixture, join, members
 from moreso.models.protocol import (
     GenerativeModel,
     HasDensity,
-    HasHoles,
     HasLearningRate,
     HasMemory,
     HasNoise,
     HasSamples,
     HasValidationLoss,
+    TakesMissing,
 )
 from moreso.models.vae import VAE
 from moreso.models.vaegan import VAEGAN
@@ -42,13 +42,13 @@ __all__ = [
     "FlowMatching",
     "GenerativeModel",
     "HasDensity",
-    "HasHoles",
     "HasLearningRate",
     "HasMemory",
     "HasNoise",
     "HasSamples",
     "HasValidationLoss",
     "Mixture",
+    "TakesMissing",
     "draw_missing",
     "impute",
     "join",

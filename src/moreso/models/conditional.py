@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from moreso.models.densities import observed
 from moreso.models.mixture import members
-from moreso.models.protocol import HasDensity, HasHoles, HasSamples
+from moreso.models.protocol import HasDensity, HasSamples, TakesMissing
 
 DONORS = 16
 """A draw starts from one of so many samples that are nearest to the row in what is known."""
@@ -143,19 +143,19 @@ def impute(model: nn.Module, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]
 
 def _log_prob(model: nn.Module, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     assert isinstance(model, HasDensity)
-    holes = rows.isnan().any(1)
-    if isinstance(model, HasHoles) or not holes.any():
+    incomplete = rows.isnan().any(1)
+    if isinstance(model, TakesMissing) or not incomplete.any():
         return model.log_prob(rows)
     found = rows.new_empty(len(rows))
-    if not holes.all():
-        found[~holes] = model.log_prob(rows[~holes])
-    _, weights = _fillings(model, rows[holes])
-    found[holes] = weights.logsumexp(0) - math.log(len(weights))
+    if not incomplete.all():
+        found[~incomplete] = model.log_prob(rows[~incomplete])
+    _, weights = _fillings(model, rows[incomplete])
+    found[incomplete] = weights.logsumexp(0) - math.log(len(weights))
     return found
 
 
 def _impute(model: nn.Module, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    if isinstance(model, HasHoles):
+    if isinstance(model, TakesMissing):
         return model.impute(rows)
     if not isinstance(model, HasDensity):
         assert isinstance(model, HasSamples)

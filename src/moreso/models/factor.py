@@ -18,7 +18,7 @@ class FactorAnalysis(nn.Module):
         n_features: d, the number of columns; they should be standardised.
         n_latent: k, the number of factors; at most d.
         min_scale: lower bound of the noise's standard deviation, so that no factor explains one column entirely.
-        holes: whether rows have missing values (NaN). The loss then is that of what is known: the marginal of a
+        missing: whether rows have missing values (NaN). The loss then is that of what is known: the marginal of a
             Gaussian, exact too, at O(n k^3) more.
 
     References:
@@ -33,9 +33,9 @@ class FactorAnalysis(nn.Module):
     """Four times that of networks: the likelihood is smooth, and fewer steps reach better models of later rows than
     slower ones or EM do (docs/decisions/0016)."""
 
-    def __init__(self, n_features: int, *, n_latent: int = 6, min_scale: float = 0.05, holes: bool = False) -> None:
+    def __init__(self, n_features: int, *, n_latent: int = 6, min_scale: float = 0.05, missing: bool = False) -> None:
         super().__init__()
-        self.min_scale, self.holes = min_scale, holes
+        self.min_scale, self.missing = min_scale, missing
         self.mean = nn.Parameter(torch.zeros(n_features))
         self.loadings = nn.Parameter(torch.randn(n_features, min(n_latent, n_features)) / 2)
         self.log_scale = nn.Parameter(torch.full((n_features,), -0.5))
@@ -46,7 +46,7 @@ class FactorAnalysis(nn.Module):
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean negative log-likelihood."""
-        return -(self._marginal(x) if self.holes else self._density(x)).mean()
+        return -(self._marginal(x) if self.missing else self._density(x)).mean()
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples, reparameterised."""

@@ -27,7 +27,7 @@ class GPLVM(LatentModel):
         hidden: width of the encoder's hidden layer.
         min_scale: lower bound of the noise's standard deviation.
         capacity: the number of rows to remember; the first ones are kept.
-        holes: whether rows have missing values (NaN), see `LatentModel`. Each column then conditions on the rows that
+        missing: whether rows have missing values (NaN), see `LatentModel`. Each column then conditions on the rows that
             have it.
 
     References:
@@ -51,9 +51,9 @@ class GPLVM(LatentModel):
         hidden: int = 64,
         min_scale: float = 0.05,
         capacity: int = 256,
-        holes: bool = False,
+        missing: bool = False,
     ) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden, holes=holes)
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, missing=missing)
         self.min_scale = min_scale
         self.log_lengths = nn.Parameter(torch.full((n_latent,), 1.0))
         self.log_amplitude = nn.Parameter(torch.zeros(n_features))

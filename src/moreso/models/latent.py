@@ -31,7 +31,7 @@ class LatentModel(nn.Module, ABC):
         n_latent: k, the dimension of z.
         hidden: width of the encoder's one hidden layer.
         dropout: dropout rate of that layer in training mode.
-        holes: whether rows have missing values (NaN). The loss then is that of what is known, and the encoder is told
+        missing: whether rows have missing values (NaN). The loss then is that of what is known, and the encoder is told
             what is missing.
 
     References:
@@ -41,21 +41,21 @@ class LatentModel(nn.Module, ABC):
     """
 
     def __init__(
-        self, n_features: int, *, n_latent: int, hidden: int, dropout: float = 0.0, holes: bool = False
+        self, n_features: int, *, n_latent: int, hidden: int, dropout: float = 0.0, missing: bool = False
     ) -> None:
         super().__init__()
-        self.n_latent, self.holes = n_latent, holes
+        self.n_latent, self.missing = n_latent, missing
         self.encoder = nn.Sequential(
-            nn.Linear(n_features * (1 + holes), hidden), activation(dropout), nn.Linear(hidden, 2 * n_latent)
+            nn.Linear(n_features * (1 + missing), hidden), activation(dropout), nn.Linear(hidden, 2 * n_latent)
         )
 
     def read(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Known]:
         """Return rows as the loss sees them: without NaN, and with what is known if values may be missing."""
-        return observed(x) if self.holes else (x, None)
+        return observed(x) if self.missing else (x, None)
 
     def posterior(self, x: Float[Tensor, "n d"], known: Known = None) -> Gaussian:
         """Return q(z | x), from rows without NaN and what is known of them."""
-        if self.holes:
+        if self.missing:
             x = torch.cat([x, torch.ones_like(x) if known is None else known], dim=-1)
         mean, log_scale = self.encoder(x).chunk(2, dim=-1)
         return Gaussian(mean, log_scale.clamp(-7, 7).exp())
@@ -107,7 +107,7 @@ class LatentModel(nn.Module, ABC):
 
     def _known(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Known]:
         filled, known = observed(x)
-        return filled, known if self.holes or not bool(known.all()) else None
+        return filled, known if self.missing or not bool(known.all()) else None
 
     def _weighted(
         self, x: Float[Tensor, "n d"], known: Known, draws: int, chunk: int

@@ -38,11 +38,11 @@ class HasDensity(Protocol):
 
 
 @runtime_checkable
-class HasHoles(Protocol):
+class TakesMissing(Protocol):
     """A model that can be built for rows with missing values (NaN), whose likelihood is that of what is known."""
 
-    holes: bool
-    """Whether it was built so, by the argument `holes`; its loss then takes such rows."""
+    missing: bool
+    """Whether it was built so, by the argument `missing`; its loss then takes such rows."""
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return the log-density of what is known of each row, in nats."""

@@ -23,7 +23,7 @@ class VAE(LatentModel):
         hidden: width of the hidden layer of the encoder and of the decoder.
         min_scale: lower bound of the noise's scale s.
         dropout: dropout rate of the hidden layers in training mode, including the samples drawn there.
-        holes: whether rows have missing values (NaN), see `LatentModel`.
+        missing: whether rows have missing values (NaN), see `LatentModel`.
 
     References:
         Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014. Noise: Takahashi, Iwata, Yamanaka, Yamada &
@@ -42,9 +42,9 @@ class VAE(LatentModel):
         hidden: int = 64,
         min_scale: float = 0.05,
         dropout: float = 0.0,
-        holes: bool = False,
+        missing: bool = False,
     ) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden, dropout=dropout, holes=holes)
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, dropout=dropout, missing=missing)
         self.min_scale = min_scale
         self.decoder = nn.Sequential(nn.Linear(n_latent, hidden), activation(dropout), nn.Linear(hidden, n_features))
         self.log_scale = nn.Parameter(torch.full((n_features,), -0.5))

@@ -23,7 +23,7 @@ class VAEGAN(VAE):
         min_scale: lower bound of the noise's scale s.
         weight: weight of the critic's part in the loss of encoder and decoder.
         gamma: weight of the critic's gradient penalties.
-        holes: whether rows have missing values (NaN), see `LatentModel`. The critic sees reconstructions in
+        missing: whether rows have missing values (NaN), see `LatentModel`. The critic sees reconstructions in
             their place.
 
     References:
@@ -44,9 +44,9 @@ class VAEGAN(VAE):
         min_scale: float = 0.05,
         weight: float = 0.5,
         gamma: float = 0.1,
-        holes: bool = False,
+        missing: bool = False,
     ) -> None:
-        super().__init__(n_features, n_latent=n_latent, hidden=hidden, min_scale=min_scale, holes=holes)
+        super().__init__(n_features, n_latent=n_latent, hidden=hidden, min_scale=min_scale, missing=missing)
         self.weight = weight
         self.critic = Critic(n_features, hidden=hidden, gamma=gamma)
 

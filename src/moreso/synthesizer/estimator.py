@@ -512,7 +512,7 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
     count = settings.members or count_members(len(table), settings.validation)
     penalty = make_penalty(encoder, stated, rows, settings.margin) if synthesizer.weight != 0 else None
     task = selection.Task(
-        build=partial(build_model, synthesizer.model, encoder.width, seed, encoder.holed),
+        build=partial(build_model, synthesizer.model, encoder.width, seed, encoder.incomplete),
         rows=rows,
         members=count,
         seed=seed,
@@ -543,14 +543,14 @@ def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitt
     return fitted(kept, left_out=plan.left_out, harm=chosen.reason, plain=plain)
 
 
-def build_model(model: Model, width: int, seed: int, holes: bool, member: int, dropout: float) -> nn.Module:
+def build_model(model: Model, width: int, seed: int, missing: bool, member: int, dropout: float) -> nn.Module:
     """Return an untrained model.
 
     Args:
         model: its name, a module (which is copied), or a callable from the number of columns.
         width: the number of columns.
         seed: the ensemble's seed; the member's number is added to it.
-        holes: whether the training rows have missing values, for models that can be trained on such rows.
+        missing: whether the training rows have missing values, for models that can be trained on such rows.
         member: the model's number in the ensemble.
         dropout: the dropout rate, for models that have it.
     """
@@ -559,6 +559,6 @@ def build_model(model: Model, width: int, seed: int, holes: bool, member: int, d
     with seeded(seed + member):
         build: Callable[..., nn.Module] = MODELS[model] if isinstance(model, str) else model
         settings: dict[str, Any] = {"dropout": dropout} if dropout else {}
-        if holes and isinstance(model, str) and "holes" in inspect.signature(MODELS[model]).parameters:
-            settings["holes"] = True
+        if missing and isinstance(model, str) and "missing" in inspect.signature(MODELS[model]).parameters:
+            settings["missing"] = True
         return build(width, **settings)

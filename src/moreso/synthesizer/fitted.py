@@ -9,7 +9,7 @@ from torch import nn
 
 from moreso import training
 from moreso.guidance import RandomState, seed_of, seeded
-from moreso.models import HasHoles, HasSamples, impute, log_prob_known, members
+from moreso.models import HasSamples, TakesMissing, impute, log_prob_known, members
 from moreso.relations import DataError, Relation
 from moreso.synthesizer import rejection
 from moreso.synthesizer.selection import JUDGES
@@ -126,7 +126,7 @@ def log_density(model: nn.Module, encoder: TableEncoder, table: pd.DataFrame, se
 def _known(model: nn.Module, encoder: TableEncoder, table: pd.DataFrame) -> torch.Tensor:
     """Return what a model conditions on, or scores: the values of a table, and for some models which are missing."""
     rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
-    if all(isinstance(part, HasHoles) for part in members(model)):
+    if all(isinstance(part, TakesMissing) for part in members(model)):
         # Values are missing at random given the others, so the flags add nothing.
         rows[:, encoder.flags] = torch.nan
     return rows

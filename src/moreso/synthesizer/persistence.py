@@ -117,8 +117,8 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     prefix = header["tensors"]
     encoder = TableEncoder.from_state(header["columns"])
     seed, dropout = header["seed"], header["dropout"]
-    holes = encoder.holed
-    model = join([build(encoder.width, seed, holes, member, dropout) for member in range(header["members"])])
+    missing = encoder.incomplete
+    model = join([build(encoder.width, seed, missing, member, dropout) for member in range(header["members"])])
     model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     model.eval()
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])

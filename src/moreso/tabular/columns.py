@@ -79,7 +79,7 @@ class ColumnEncoder:
         storage: converts between the dtype and numbers.
         encoding: converts between numbers and columns of the model.
         missing: share of the rows without a value.
-        flagged: whether the model learns which values are missing, see `moreso.tabular.holes`.
+        flagged: whether the model learns which values are missing, see `moreso.tabular.missingness`.
         origin: the dtype of another library, see `moreso.tabular.foreign`.
     """
 
@@ -109,7 +109,7 @@ class ColumnEncoder:
         return (self.name,)
 
     @property
-    def holed(self) -> bool:
+    def incomplete(self) -> bool:
         """Whether some values are missing, and not all."""
         return 0 < self.missing < 1
 

@@ -27,8 +27,8 @@ def describe(columns: Sequence[Columns]) -> list[str]:
     found = [f"modelled: {modelled}."] if modelled else []
     if levels := [f"{each.name} ({len(each.encoding.counts)})" for each in single if isinstance(each.encoding, Levels)]:
         found.append(f"levels of categories: {_listed(levels)}.")
-    if holes := [f"{each.name} ({each.missing:.0%})" for each in single if each.holed]:
-        found.append(f"missing values: {_listed(holes)}; samples have as many.")
+    if missing := [f"{each.name} ({each.missing:.0%})" for each in single if each.incomplete]:
+        found.append(f"missing values: {_listed(missing)}; samples have as many.")
     return found + notices(columns)
 
 

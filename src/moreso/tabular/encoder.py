@@ -12,8 +12,8 @@ from moreso.tabular.columns import KINDS, ColumnEncoder, Columns, IdentifierEnco
 from moreso.tabular.description import describe, notices
 from moreso.tabular.dtypes import is_categorical, is_time
 from moreso.tabular.foreign import plain
-from moreso.tabular.holes import Holes
 from moreso.tabular.identifiers import find_identifiers
+from moreso.tabular.missingness import Missingness
 from moreso.tabular.view import expand
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ class TableEncoder:
     Args:
         names: the names of the columns, in order.
         columns: the encoders of the columns.
-        holes: how values come to be missing.
+        missingness: how values come to be missing.
     """
 
-    def __init__(self, names: Iterable[str], columns: Iterable[Columns], holes: Holes) -> None:
-        self.names, self.columns, self.holes = list(names), list(columns), holes
+    def __init__(self, names: Iterable[str], columns: Iterable[Columns], missingness: Missingness) -> None:
+        self.names, self.columns, self.missingness = list(names), list(columns), missingness
         ends = np.cumsum([column.width for column in self.columns]).tolist()
         self._slices = [slice(end - column.width, end) for column, end in zip(self.columns, ends, strict=True)]
         self.width: int = ends[-1]
@@ -57,15 +57,17 @@ class TableEncoder:
                 columns.append(OneHotEncoder.fit(table, groups[name]))
             elif name not in grouped:
                 columns.append(ColumnEncoder.fit(table[name]))
-        holed = [each for each in columns if isinstance(each, ColumnEncoder) and each.holed]
-        masks = {each.name: table[each.name].isna().to_numpy() for each in holed}
+        incomplete = [each for each in columns if isinstance(each, ColumnEncoder) and each.incomplete]
+        masks = {each.name: table[each.name].isna().to_numpy() for each in incomplete}
         values = (x for each in columns for x in each.encode(table).T) if masks else ()
-        holes = Holes.fit(masks, values, [each.name for each in holed if not each.width])
+        missingness = Missingness.fit(masks, values, [each.name for each in incomplete if not each.width])
         columns = [
-            replace(each, flagged=True) if isinstance(each, ColumnEncoder) and each.name in holes.flagged else each
+            replace(each, flagged=True)
+            if isinstance(each, ColumnEncoder) and each.name in missingness.flagged
+            else each
             for each in columns
         ]
-        return cls(table.columns, columns, holes)
+        return cls(table.columns, columns, missingness)
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Return the matrix that a model learns, NaN for missing values."""
@@ -85,7 +87,7 @@ class TableEncoder:
             for column, part in parts
             if isinstance(column, ColumnEncoder) and column.flagged
         }
-        lost = self.holes.draw(flags, len(z), random) if missing else {}
+        lost = self.missingness.draw(flags, len(z), random) if missing else {}
         found = [each for column, part in parts for each in column.decode(z[:, part], random, lost)]
         return pd.concat(found, axis=1)[self.names]
 
@@ -148,9 +150,9 @@ class TableEncoder:
         return [part.stop - 1 for column, part in parts if isinstance(column, ColumnEncoder) and column.flagged]
 
     @property
-    def holed(self) -> bool:
+    def incomplete(self) -> bool:
         """Whether rows of the matrix have missing values."""
-        return any(isinstance(column, ColumnEncoder) and column.holed for column in self.columns)
+        return any(isinstance(column, ColumnEncoder) and column.incomplete for column in self.columns)
 
     @property
     def linear(self) -> bool:
@@ -175,13 +177,13 @@ class TableEncoder:
         """Return a JSON object."""
         called = {encoder: name for name, encoder in KINDS.items()}
         columns = [{"kind": called[type(column)], **column.to_state()} for column in self.columns]  # type: ignore[index]
-        return {"names": self.names, "columns": columns, "holes": self.holes.to_state()}
+        return {"names": self.names, "columns": columns, "missingness": self.missingness.to_state()}
 
     @classmethod
     def from_state(cls, state: State) -> "TableEncoder":
         """Return what `to_state` wrote."""
         columns = [KINDS[own.pop("kind")].from_state(own) for own in map(dict, state["columns"])]
-        return cls(state["names"], columns, Holes.from_state(state["holes"]))
+        return cls(state["names"], columns, Missingness.from_state(state["missingness"]))
 
 
 class SampleView:

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from moreso.guidance import Guidance, Penalty, Push, RandomState, seed_of, seeded, stack
-from moreso.models import GenerativeModel, HasHoles, HasLearningRate, HasMemory, draw_missing
+from moreso.models import GenerativeModel, HasLearningRate, HasMemory, TakesMissing, draw_missing
 from moreso.training.checkpoint import Checkpoint, Read, Resume, State, Trained, purpose
 from moreso.training.device import machine
 from moreso.training.progress import Bar
@@ -104,8 +104,9 @@ class Member:
 
     Args:
         model: a `GenerativeModel`, which is trained in place.
-        rows: its training rows, standardised; NaN for a missing value. A model without `holes` (`HasHoles`) is trained
-            on rows that it fills itself, anew after every `RENEWAL` evaluations: stochastic EM.
+        rows: its training rows, standardised; NaN for a missing value. A model that was not built for these
+            (`TakesMissing`) is trained on rows that it fills itself, anew after every `RENEWAL` evaluations: stochastic
+            EM.
         stops: the rows that stop it early.
         penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
         lane: members of one lane get the same random numbers; members whose results are averaged should be in
@@ -278,7 +279,7 @@ class _Loop:
                 member.model.remember(member.rows.to(self.device))
         self.rows = torch.stack([member.rows for member in members]).to(self.device)
         stops = torch.stack([member.stops for member in members])
-        fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_holes(members[0].model)
+        fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_missing(members[0].model)
         self.stops = stops.repeat(1, max(1, VALIDATION_DRAWS // stops.shape[1]), 1).to(self.device)
         # Training rows and stopping rows as the models fill them, if they have to.
         self.filled = [self.rows.clone(), self.stops.clone()] if fills else []
@@ -540,7 +541,7 @@ def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
         first = [members[place] for place in places[:2]]
         reason = ""
         if len(places) > 1:
-            complete = first[0].rows if takes_holes(first[0].model) else first[0].rows.nan_to_num()
+            complete = first[0].rows if takes_missing(first[0].model) else first[0].rows.nan_to_num()
             reason = refusal([member.model for member in first], complete)
         if reason:
             warnings.warn(
@@ -553,9 +554,9 @@ def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
             yield places[start : start + size]
 
 
-def takes_holes(model: nn.Module) -> bool:
+def takes_missing(model: nn.Module) -> bool:
     """Whether a model is trained on rows with missing values as they are."""
-    return isinstance(model, HasHoles) and model.holes
+    return isinstance(model, TakesMissing) and model.missing
 
 
 def _numbered(resume: Resume, turn: int) -> Resume:

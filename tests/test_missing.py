@@ -20,8 +20,8 @@ from moreso.models import (
     VAE,
     VAEGAN,
     FactorAnalysis,
-    HasHoles,
     Mixture,
+    TakesMissing,
     conditional,
     draw_missing,
     impute,
@@ -31,7 +31,7 @@ from moreso.tabular import TableEncoder, write_table
 from moreso.training import Resume, Schedule, fit
 from moreso.training.checkpoint import Checkpoint
 
-HOLED = {"factor": FactorAnalysis, "vae": VAE, "vaegan": VAEGAN, "gplvm": GPLVM}
+TAKING = {"factor": FactorAnalysis, "vae": VAE, "vaegan": VAEGAN, "gplvm": GPLVM}
 D = 4
 
 
@@ -39,7 +39,7 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def rows_with_holes(n: int = 40, share: float = 0.3) -> Tensor:
+def incomplete_rows(n: int = 40, share: float = 0.3) -> Tensor:
     x = torch.randn(n, 2, generator=seeded(0)) @ torch.randn(2, D, generator=seeded(1))
     x = x + 0.3 * torch.randn(n, D, generator=seeded(2))
     return x.masked_fill(torch.rand(n, D, generator=seeded(3)) < share, torch.nan)
@@ -64,7 +64,7 @@ def factor() -> FactorAnalysis:
 
 
 def test_the_factor_model_scores_what_is_known() -> None:
-    model, x = factor(), rows_with_holes()
+    model, x = factor(), incomplete_rows()
     mean, covariance = law(model)
     for row, found in zip(x, model.log_prob(x), strict=True):
         known = ~row.isnan()
@@ -75,8 +75,8 @@ def test_the_factor_model_scores_what_is_known() -> None:
 
 def test_the_gradient_of_the_factor_model_is_that_of_what_is_known() -> None:
     """It is written down, not traced."""
-    model = FactorAnalysis(D, n_latent=2, holes=True).double()
-    x = rows_with_holes(12).double()
+    model = FactorAnalysis(D, n_latent=2, missing=True).double()
+    x = incomplete_rows(12).double()
     covariance = model.loadings @ model.loadings.T + model.variance().diag()
     expected = -torch.stack(
         [
@@ -92,7 +92,7 @@ def test_the_gradient_of_the_factor_model_is_that_of_what_is_known() -> None:
 
 
 def test_each_column_of_a_process_conditions_on_the_rows_that_have_it() -> None:
-    model, x, z = GPLVM(D, holes=True), rows_with_holes(20), torch.randn(5, 6)
+    model, x, z = GPLVM(D, missing=True), incomplete_rows(20), torch.randn(5, 6)
     model.remember(x)
     with torch.no_grad():
         found = model.likelihood(z)
@@ -129,12 +129,12 @@ def test_draws_follow_the_law_given_the_rest(draw: str, monkeypatch: pytest.Monk
         torch.testing.assert_close(drawn[:, a].T.cov(), left, atol=0.05, rtol=0.1)
 
 
-@pytest.mark.parametrize("name", HOLED)
+@pytest.mark.parametrize("name", TAKING)
 def test_any_row_is_scored_and_filled(name: str) -> None:
     """A row of which nothing is known has density 1, and all rows are filled."""
-    model = HOLED[name](D, holes=True)
-    assert isinstance(model, HasHoles)
-    x = rows_with_holes()
+    model = TAKING[name](D, missing=True)
+    assert isinstance(model, TakesMissing)
+    x = incomplete_rows()
     with torch.no_grad():
         if isinstance(model, GPLVM):
             model.remember(x)
@@ -146,10 +146,10 @@ def test_any_row_is_scored_and_filled(name: str) -> None:
     assert torch.equal(filled[~x.isnan()], x[~x.isnan()])
 
 
-@pytest.mark.parametrize("name", HOLED)
+@pytest.mark.parametrize("name", TAKING)
 def test_a_missing_value_has_no_gradient_and_no_say(name: str) -> None:
-    model = HOLED[name](D, holes=True)
-    x = rows_with_holes()
+    model = TAKING[name](D, missing=True)
+    x = incomplete_rows()
     model.train()
     model.loss(x).backward()
     assert all(each.grad is None or each.grad.isfinite().all() for each in model.parameters())
@@ -164,7 +164,7 @@ def test_a_missing_value_has_no_gradient_and_no_say(name: str) -> None:
 
 def test_the_latent_likelihood_agrees_with_integration() -> None:
     """Over the missing value, on a grid."""
-    model = VAE(2, n_latent=1, holes=True)
+    model = VAE(2, n_latent=1, missing=True)
     grid = torch.linspace(-30, 30, 601)
     with torch.no_grad():
         whole = model.log_prob(torch.stack([torch.full_like(grid, 0.4), grid], 1), draws=1000)
@@ -187,7 +187,7 @@ def test_models_without_a_likelihood_of_what_is_known_are_integrated() -> None:
             assert not x.isnan().any()
             return self.inner.log_prob(x)
 
-    model, x = Blind(), rows_with_holes()
+    model, x = Blind(), incomplete_rows()
     with torch.no_grad():
         torch.testing.assert_close(log_prob_known(model, x), model.inner.log_prob(x), atol=0.5, rtol=0)
         assert impute(model, x).isfinite().all()
@@ -196,13 +196,13 @@ def test_models_without_a_likelihood_of_what_is_known_are_integrated() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_training_learns_what_holes_hide(name: str) -> None:
+def test_training_learns_what_missing_values_hide(name: str) -> None:
     """Two columns that are one, each known in half of the rows beside a third: their samples agree."""
     common = torch.randn(80, 1, generator=seeded(5))
     x = common.repeat(1, 3) + 0.1 * torch.randn(80, 3, generator=seeded(6))
     x[:40, 1] = torch.nan
     x[40:, 2] = torch.nan
-    settings = {"holes": True} if name in HOLED else {}
+    settings = {"missing": True} if name in TAKING else {}
     model = MODELS[name](3, **settings)
     fit(model, x, schedule=Schedule(max_epochs=400))
     with torch.no_grad():
@@ -212,7 +212,7 @@ def test_training_learns_what_holes_hide(name: str) -> None:
     assert correlation > (0.5 if name != "gan" else 0.2), correlation
 
 
-def holed(rows: int = 60) -> pd.DataFrame:
+def incomplete(rows: int = 60) -> pd.DataFrame:
     random = np.random.default_rng(0)
     common = random.normal(size=rows)
     table = pd.DataFrame(
@@ -232,8 +232,8 @@ def holed(rows: int = 60) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", ["factor", "vae", "gan", "flow"])
-def test_a_table_with_holes(name: str, tmp_path: Path) -> None:
-    table = holed()
+def test_a_table_with_missing_values(name: str, tmp_path: Path) -> None:
+    table = incomplete()
     knowledge = Knowledge.parse("a: b > full\nlevel: a > full")
     fitted = Synthesizer(name, knowledge, max_epochs=10, random_state=0, trust="all").fit(table)
     sample, complete = fitted.sample(300), fitted.sample(300, missing=False)
@@ -259,7 +259,7 @@ def test_a_table_with_holes(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded.score_samples(table), fitted.score_samples(table))
 
 
-def test_scores_and_draws_of_new_holes() -> None:
+def test_scores_and_draws_of_new_missing_values() -> None:
     """A model of complete rows scores and fills incomplete ones, for it is a density of all columns."""
     random = np.random.default_rng(0)
     x = random.normal(size=400)
@@ -278,7 +278,7 @@ def test_scores_and_draws_of_new_holes() -> None:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_table(holed(), "t.csv")
+    write_table(incomplete(), "t.csv")
     run = CliRunner().invoke
     assert run(main, ["fit", "t.csv", "-o", "m", "--model", "factor", "--max-epochs", "5"]).exit_code == 0
     result = run(main, ["impute", "m", "t.csv", "-o", "filled.csv"])
@@ -320,8 +320,8 @@ def test_missing_values_are_learnt_only_if_they_depend_on_others() -> None:
     table.loc[x > 0.5, ["b", "c"]] = np.nan
     table["d"] = np.where(random.random(200) < 0.5, 1.0, np.nan)
     encoder = TableEncoder.fit(table)
-    assert encoder.holes.flagged == ("b", "d") and encoder.holes.follows == {"c": "b"}
-    assert encoder.holes.drawn == ("a",)
+    assert encoder.missingness.flagged == ("b", "d") and encoder.missingness.follows == {"c": "b"}
+    assert encoder.missingness.drawn == ("a",)
     sample = Synthesizer("factor", random_state=0).fit(table).sample(2000)
     assert (sample["b"].isna() == sample["c"].isna()).all()
     assert sample.loc[sample["x"] > 1, "b"].isna().mean() > 0.7
@@ -330,7 +330,7 @@ def test_missing_values_are_learnt_only_if_they_depend_on_others() -> None:
 
 
 def test_long_tables_are_filled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = factor(), rows_with_holes(300)
+    model, x = factor(), incomplete_rows(300)
     monkeypatch.setattr(conditional, "CHUNK", 100)
     with torch.no_grad():
         drawn = draw_missing(x.expand(2, -1, -1), model.sample(500).expand(2, -1, -1))
@@ -350,14 +350,14 @@ def test_patterns_of_missing_values_stay_together() -> None:
 
 
 @pytest.mark.parametrize("name", ["factor", "flow", "gan"])
-def test_a_killed_training_on_holes_resumes_to_the_same_bits(
+def test_a_killed_training_on_missing_values_resumes_to_the_same_bits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, schedule = rows_with_holes(), Schedule(max_epochs=120, patience=1000)
+    x, schedule = incomplete_rows(), Schedule(max_epochs=120, patience=1000)
 
     def train(resume: Resume | None) -> Tensor:
         torch.manual_seed(0)
-        model = MODELS[name](D, **({"holes": True} if name in HOLED else {}))
+        model = MODELS[name](D, **({"missing": True} if name in TAKING else {}))
         fit(model, x, schedule=schedule, resume=resume)
         return torch.cat([each.detach().flatten() for each in model.parameters()])
 

@@ -20,7 +20,7 @@ Masks = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Holes:
+class Missingness:
     """How values come to be missing in samples.
 
     Missing values that depend on others are learnt, by a flag that is a column of the model. The others are drawn as
@@ -39,7 +39,7 @@ class Holes:
     patterns: tuple[tuple[bool, ...], ...]
 
     @classmethod
-    def fit(cls, masks: Masks, values: Iterable[np.ndarray], always: Collection[str] = ()) -> "Holes":
+    def fit(cls, masks: Masks, values: Iterable[np.ndarray], always: Collection[str] = ()) -> "Missingness":
         """Learn which missing values depend on others.
 
         Args:
@@ -87,7 +87,7 @@ class Holes:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "Holes":
+    def from_state(cls, state: dict[str, Any]) -> "Missingness":
         """Return what `to_state` wrote."""
         patterns = tuple(tuple(each == "1" for each in row) for row in state["patterns"])
         return cls(tuple(state["flagged"]), state["follows"], tuple(state["drawn"]), patterns)
