@@ -36,10 +36,8 @@ def shares(knowledge: Knowledge, data: pd.DataFrame) -> dict[str, float]:
     for seed in range(DRAWS):
         rows = data.sample(FEW, random_state=seed)
         varied = set(rows.columns[rows.nunique() > 1])
-        kept = [
-            r for r, true in zip(knowledge, held, strict=True) if true and varied.issuperset(r.ref + r.plus + r.minus)
-        ]
-        wrong.append(float((gaps(Knowledge(tuple(kept)), data, rows) <= 0).mean()))
+        true = Knowledge(tuple(each for each, holds in zip(knowledge, held, strict=True) if holds)).restrict(varied)
+        wrong.append(float((gaps(true, data, rows) <= 0).mean()))
     return {
         "statements": len(knowledge),
         "held": round(float(held.mean()), 3),
@@ -61,7 +59,9 @@ def main() -> None:
     found = {f"at least {least:g}": derive.from_map(sites, ratio=least) for least in (1.5, 2.0, 3.0, 5.0)}
     for low, high in BANDS:
         many = derive.from_map(sites, ratio=low, per_feature=20)
-        found[f"{low:g} to {high:g}, twenty a feature"] = Knowledge(tuple(r for r in many if low <= ratio(r) < high))
+        found[f"{low:g} to {high:g}, twenty a feature"] = Knowledge(
+            tuple(each for each in many.relations if low <= ratio(each) < high)
+        )
     RESULTS.parent.mkdir(exist_ok=True)
     with RESULTS.open("a", encoding="utf-8") as file:
         for band, knowledge in found.items():

@@ -28,7 +28,7 @@ from torch import nn
 
 from experiments import runs, sets
 from experiments.rivals import Blocks, Drawing, L2Penalised, gaussian, with_dropout
-from moreso import Knowledge, Relation, Settings, Synthesizer, Verdict, audit
+from moreso import Knowledge, Settings, Synthesizer, Verdict, audit
 from moreso.models import MODELS
 
 RESULTS = Path(__file__).parent / "results" / "gain.jsonl"
@@ -148,9 +148,9 @@ def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, Arm]:
 
 
 def altered(knowledge: Knowledge, how: str, random: np.random.Generator) -> Knowledge:
-    """Return the statements as an arm uses them: as stated, some with the sides swapped, or half of them.
+    """Return the statements as an arm uses them: as stated, some turned into their converse, or half of them.
 
-    Which are swapped is drawn again until no two contradict each other.
+    Which are turned is drawn again until no two contradict each other.
     """
     if how == "half":
         kept = sorted(random.permutation(len(knowledge))[: (len(knowledge) + 1) // 2])
@@ -158,9 +158,7 @@ def altered(knowledge: Knowledge, how: str, random: np.random.Generator) -> Know
     count = {"stated": 0, "turned one": 1, "flipped": len(knowledge) // 2}[how]
     while True:
         swapped = set(random.permutation(len(knowledge))[:count].tolist())
-        found = Knowledge(
-            tuple(Relation(r.ref, r.minus, r.plus) if i in swapped else r for i, r in enumerate(knowledge))
-        )
+        found = Knowledge(tuple(each.converse() if i in swapped else each for i, each in enumerate(knowledge)))
         if not found.contradictions():
             return found
 

@@ -295,7 +295,7 @@ def test_a_regularizer_sees_what_an_audit_measures(name: str) -> None:
 
 def test_an_expanded_relation_keeps_what_was_said_of_it() -> None:
     view = TableEncoder.fit(mixed()).view(["plain", "half", "région 地"])
-    (found,) = view.expand(Knowledge.parse("plain: `région 地` > half @ 0.5  # because"))
+    (found,) = view.expand(Knowledge.parse("plain: `région 地` > half @ 0.5  # because")).relations
     assert len(found.plus) == 4
     assert (found.confidence, found.reason) == (0.5, "because")
 

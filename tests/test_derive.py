@@ -25,7 +25,7 @@ def orders(knowledge: Knowledge) -> set[tuple[tuple[str, ...], ...]]:
 
 
 def triples(knowledge: Knowledge) -> list[tuple[str, str, str]]:
-    return [(relation.ref[0], relation.plus[0], relation.minus[0]) for relation in knowledge]
+    return [(relation.ref[0], relation.plus[0], relation.minus[0]) for relation in knowledge.relations]
 
 
 def sites(places: list[tuple[int, int]], scale: float = 1.0) -> pd.DataFrame:

@@ -149,9 +149,9 @@ def test_the_knowledge_page_states_the_grammar_and_its_example_parses() -> None:
     _, rules = inspect.getdoc(grammar).split("\n\n", 1)  # type: ignore[union-attr]
     assert textwrap.indent(rules, "    ") in page
     example = "\n".join(line for line in page.split("## Grammar")[0].splitlines() if line.startswith("    "))
-    assert len(Knowledge.parse(example)) == 5
+    assert len(Knowledge.parse(example)) == 10
     lines = page.split("finished or not:")[1].split("## What follows")[0]
-    (relation,) = Knowledge.parse(lines)
+    (relation,) = Knowledge.parse(lines).relations
     assert relation.plus == ("t_in", "t_mid")
 
 

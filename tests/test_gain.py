@@ -39,8 +39,8 @@ def test_columns_that_statements_name_come_first() -> None:
 def test_half_of_the_statements_are_swapped_and_none_contradict(name: str) -> None:
     knowledge = sets.knowledge(name)
     found = gain.altered(knowledge, "flipped", np.random.default_rng(0))
-    swapped = sum(a.plus == b.minus and a.minus == b.plus for a, b in zip(knowledge, found, strict=True))
-    same = sum(a.plus == b.plus and a.minus == b.minus for a, b in zip(knowledge, found, strict=True))
+    swapped = sum(a.converse() == b for a, b in zip(knowledge, found, strict=True))
+    same = sum(a == b for a, b in zip(knowledge, found, strict=True))
     assert (swapped, same) == (len(knowledge) // 2, len(knowledge) - len(knowledge) // 2)
     assert not found.contradictions()
 

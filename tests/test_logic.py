@@ -38,7 +38,7 @@ def knowledges(draw: st.DrawFn, *, acyclic: bool, most: int) -> Knowledge:
 
 def statements(knowledge: Knowledge) -> dict[tuple[Pair, Pair], float]:
     """Statements and their confidences, whatever their words; each must stand once."""
-    found = {statement(relation): relation.confidence for relation in knowledge}
+    found = {statement(relation): relation.confidence for relation in knowledge.relations}
     assert len(found) == len(knowledge)
     return found
 
@@ -59,11 +59,12 @@ def test_contradictions_are_the_shortest_circles(knowledge: Knowledge) -> None:
     lengths = [len(circle) for circle in found]
     if found:
         assert min(lengths) == shortest_circle(knowledge.relations)
-    for circle in found:
+    circles = [Knowledge(circle).relations for circle in found]
+    for circle in circles:
         assert is_circle(circle)
         assert set(circle) <= set(knowledge)
     # Each knot of statements gives one, and they share no pair.
-    pairs = [{pair for relation in circle for pair in statement(relation)} for circle in found]
+    pairs = [{pair for relation in circle for pair in statement(relation)} for circle in circles]
     assert sum(map(len, pairs)) == len(set().union(*pairs))
 
 
@@ -77,7 +78,8 @@ def test_a_planted_circle_is_found_among_true_statements(length: int, others: in
     # The pairs of `true` are ranked by the sum of their numbers, so that they make no circle of their own.
     relations = planted + true
     chance.shuffle(relations)
-    (circle,) = Knowledge(tuple(relations)).contradictions()
+    (found,) = Knowledge(tuple(relations)).contradictions()
+    circle = Knowledge(found).relations
     assert len(circle) == length
     assert set(circle) == set(planted)
     assert relations.index(circle[0]) == min(map(relations.index, circle))
@@ -131,8 +133,8 @@ def test_the_reduction_holds_nothing_to_spare(knowledge: Knowledge) -> None:
 def test_a_redundant_statement_follows_from_what_is_named(knowledge: Knowledge) -> None:
     found = knowledge.redundancies()
     for relation, grounds in found:
-        above, below = statement(relation)
-        path = [statement(ground) for ground in grounds]
+        above, below = statement(Knowledge((relation,)).relations[0])
+        path = [statement(ground) for ground in Knowledge(grounds).relations]
         assert (path[0][0], path[-1][1]) == (above, below)
         assert all(one[1] == other[0] for one, other in pairwise(path))
         assert min(ground.confidence for ground in grounds) >= relation.confidence
@@ -180,7 +182,7 @@ def test_long_chains_are_no_matter() -> None:
 
 def test_the_reason_of_what_follows_stays_short() -> None:
     closure = Knowledge(tuple(chain([f"f{i}" for i in range(8)]))).closure()
-    (ends,) = (relation for relation in closure if (relation.plus, relation.minus) == (("f0",), ("f7",)))
+    (ends,) = (relation for relation in closure.relations if (relation.plus, relation.minus) == (("f0",), ("f7",)))
     assert ends.reason == "follows from 'ref: f0 > f1', 'ref: f1 > f2', 4 more and 'ref: f6 > f7'"
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moreso import Knowledge, KnowledgeError, Relation
+from moreso import Direction, Knowledge, KnowledgeError, Relation
+from moreso.relations import Statement
 
 names = st.one_of(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=8),
@@ -18,6 +19,7 @@ names = st.one_of(
     st.sampled_from(
         ["<", "?", "<>", "a<b", "?x", ">", "@", "#", "{", "=", ",", ":", "\n", "a\nb", "@ 0.5", '"', "`", "\\"]
     ),
+    st.sampled_from(["+", "-", "+x", "-x", "x-", "\u2212", "- x", "+-"]),
 )
 
 
@@ -31,8 +33,20 @@ def relations(draw: st.DrawFn) -> Relation:
 
 
 @st.composite
+def directions(draw: st.DrawFn) -> Direction:
+    ref, other = draw(st.lists(names, min_size=2, max_size=2, unique=True))
+    confidence, reason = draw(st.floats(0, 1, exclude_min=True)), draw(st.text(st.characters(codec="utf-8")))
+    return Direction(ref, other, draw(st.sampled_from([1, -1])), confidence, reason)
+
+
+def claim(statement: Statement) -> object:
+    """What a text keeps once: a direction of a pair."""
+    return (statement.pair, statement.sign) if isinstance(statement, Direction) else statement
+
+
+@st.composite
 def knowledges(draw: st.DrawFn) -> Knowledge:
-    found = draw(st.lists(relations(), min_size=1, max_size=5))
+    found = draw(st.lists(relations() | directions(), min_size=1, max_size=5, unique_by=claim))
     used = {name for relation in found for group in relation.groups for name in group}
     sides = [group for relation in found for group in relation.groups]
     words = draw(st.lists(names.filter(lambda name: name not in used), unique=True, max_size=3))
@@ -44,9 +58,9 @@ def test_what_is_written_is_read_back(knowledge: Knowledge) -> None:
     assert Knowledge.parse(str(knowledge)) == knowledge
 
 
-@given(relations())
-def test_a_relation_as_text_is_read_back(relation: Relation) -> None:
-    assert Knowledge.parse(str(relation)).relations == (relation,)
+@given(relations() | directions())
+def test_a_statement_as_text_is_read_back(statement: Statement) -> None:
+    assert Knowledge.parse(str(statement)).statements == (statement,)
 
 
 @given(st.text(max_size=60))
@@ -113,10 +127,11 @@ def test_records_are_read_back(knowledge: Knowledge) -> None:
 @given(knowledges())
 def test_a_frame_is_read_back(knowledge: Knowledge) -> None:
     frame = pd.DataFrame(knowledge.to_records())
-    assert list(frame) == ["ref", "plus", "minus", "confidence", "reason"]
+    assert list(frame) == ["ref", "plus", "minus", "sign", "confidence", "reason"]
     assert Knowledge.from_records(frame, knowledge.groups) == knowledge
     # A relation is a data class, and pandas knows those.
-    assert Knowledge.from_records(pd.DataFrame(list(knowledge)), knowledge.groups) == knowledge
+    relations = list(knowledge.relations)
+    assert Knowledge.from_records(pd.DataFrame(relations)).relations == tuple(relations)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT])

@@ -12,6 +12,7 @@ from .evaluation import report as report
 from .evaluation import worth as worth
 from .regularizer import Regularizer as Regularizer
 from .relations import DataError as DataError
+from .relations import Direction as Direction
 from .relations import Knowledge as Knowledge
 from .relations import KnowledgeError as KnowledgeError
 from .relations import Relation as Relation

@@ -1,4 +1,4 @@
-"""A loss term from relations and samples, for any model that can be sampled with gradients."""
+"""A loss term from statements and samples, for any model that can be sampled with gradients."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,20 +19,21 @@ CONSTANT_BATCHES = 10
 
 
 class Regularizer(nn.Module):
-    """Penalty on samples whose dependences contradict the stated relations.
+    """Penalty on samples whose dependences contradict the statements.
 
-    R(x) = sum_s w_s max(0, margin - d_s(x)) / sum_s w_s, where d_s is the gap of relation s, by default in units of its
-    standard error (taken as a constant, so that a gap is not satisfied by noise), and w_s its confidence. A statement
-    whose gap exceeds the margin costs nothing. Add `weight * regularizer(model.sample(256))` to a loss; the samples
-    must carry gradients. The value depends on the samples alone. Samples with a leading dimension, one sample for each
-    of a population of models, give one value for each. For n samples it takes time O((groups + pairs) n^2) and memory
-    O(groups n^2).
+    R(x) = sum_s w_s max(0, margin - d_s(x)) / sum_s w_s, where d_s is the gap of statement s, by default in units of
+    its standard error (taken as a constant, so that a gap is not satisfied by noise), and w_s its confidence. The gap
+    of a relation is the difference of its two HSICs, that of a direction the signed covariance of monotone bounded
+    scores of its two features. A statement whose gap exceeds the margin costs nothing. Add
+    `weight * regularizer(model.sample(256))` to a loss; the samples must carry gradients. The value depends on the
+    samples alone. Samples with a leading dimension, one sample for each of a population of models, give one value for
+    each. For n samples it takes time O((groups + pairs) n^2) and memory O(groups n^2).
 
     Statements about a column that is constant in the samples have no gradient; if it stays constant for ten batches in
     a row, a warning names it.
 
     Args:
-        knowledge: at least one relation, as `Knowledge` or as text. A name that only looks like a feature's is taken
+        knowledge: at least one statement, as `Knowledge` or as text. A name that only looks like a feature's is taken
             for it, with a warning (`Knowledge.matched`).
         features: the names of the columns of x in order, or a mapping from name to a callable on x that returns n rows,
             for image regions, windows of a series or latents.
@@ -47,8 +48,9 @@ class Regularizer(nn.Module):
             looser one is quicker.
 
     Raises:
-        KnowledgeError: no relation, a name outside `features`, or text that cannot be read.
-        ValueError: the margin is not positive, or a group is constant in `data`.
+        KnowledgeError: no statement, a name outside `features`, or text that cannot be read.
+        ValueError: the margin is not positive, a group is constant in `data`, or a feature with a direction gives more
+            than one number.
 
     References:
         Takeishi & Kawahara, "Knowledge-Based Regularization in Generative Modeling", IJCAI 2020, arXiv 1902.02068.
@@ -84,7 +86,7 @@ class Regularizer(nn.Module):
         self.relative = RelativeDependence(
             self.knowledge, features, data=data, normalize=normalize, tolerance=tolerance
         )
-        confidence = torch.tensor([relation.confidence for relation in knowledge], dtype=torch.float64)
+        confidence = torch.tensor([statement.confidence for statement in knowledge], dtype=torch.float64)
         self.register_buffer("share", confidence / confidence.sum(), persistent=False)
         self.register_buffer("counted", torch.full_like(confidence, 1 / len(knowledge)), persistent=False)
         self._still: Tensor | None = None
@@ -135,9 +137,9 @@ class Regularizer(nn.Module):
         if relative is None:
             return None
         share = torch.zeros(len(every), len(relative.knowledge), dtype=torch.float64, device=self.share.device)
-        place = {relation: index for index, relation in enumerate(relative.knowledge)}
+        place = {statement: index for index, statement in enumerate(relative.knowledge)}
         for own, member in zip(share, every, strict=True):
-            places = torch.tensor([place[relation] for relation in member.knowledge], device=share.device)
+            places = torch.tensor([place[statement] for statement in member.knowledge], device=share.device)
             own.index_add_(0, places, member.share)
         return self._of(relative, share)
 
@@ -146,8 +148,8 @@ class Regularizer(nn.Module):
         still = None if self._still is None else self._still[members.cpu()]
         return self._of(self.relative.keep(members), self.share[members])._go_on(still)
 
-    def _of(self, relative: RelativeDependence, share: Float[Tensor, "members relations"]) -> "Regularizer":
-        """Return the same for a population in which each member gives each relation a share."""
+    def _of(self, relative: RelativeDependence, share: Float[Tensor, "members statements"]) -> "Regularizer":
+        """Return the same for a population in which each member gives each statement a share."""
         stacked = Regularizer(
             relative.knowledge,
             relative.features,
@@ -158,7 +160,7 @@ class Regularizer(nn.Module):
         )
         return stacked._take(relative, share)
 
-    def _take(self, relative: RelativeDependence, share: Float[Tensor, "members relations"]) -> "Regularizer":
+    def _take(self, relative: RelativeDependence, share: Float[Tensor, "members statements"]) -> "Regularizer":
         self.relative, self.share = relative, share
         stated = (share > 0).double()
         self.counted = stated / stated.sum(-1, keepdim=True)
@@ -192,7 +194,7 @@ class Regularizer(nn.Module):
             )
 
     def gaps(self, x: Samples) -> Gaps:
-        """Return the gaps on samples `x` with their standard errors, in the order of the relations."""
+        """Return the gaps on samples `x` with their standard errors, in the order of the statements."""
         gaps: Gaps = self.relative(x)
         return gaps
 

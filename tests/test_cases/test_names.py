@@ -93,8 +93,8 @@ def test_a_column_that_is_named_exactly_stays(pool: list[str], change: Callable[
 )
 def test_the_closest_column_is_meant(name: str, columns: list[str], expected: str) -> None:
     """Accents come before blanks, and these before case."""
-    (relation,), _ = Knowledge.from_records([{"ref": "a", "plus": name, "minus": "b"}]).matched(["a", "b", *columns])
-    assert relation.plus == (expected,)
+    found, _ = Knowledge.from_records([{"ref": "a", "plus": name, "minus": "b"}]).matched(["a", "b", *columns])
+    assert found.relations[0].plus == (expected,)
 
 
 def test_a_note_shows_what_nobody_sees() -> None:

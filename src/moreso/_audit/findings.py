@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from moreso.relations import Knowledge, Relation
+from moreso.relations import Knowledge, Statement
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +70,7 @@ class Finding:
         rows: the number of rows in which all of the relation's columns are present.
     """
 
-    relation: Relation
+    relation: Statement
     gap: float
     standard_error: float
     normalized_gap: float

@@ -83,7 +83,7 @@ def audit(
     data = as_table(data)
     like = data if like is None else as_table(like)
     knowledge, renamed = _checked(data, knowledge, level, block, like)
-    table = measure(data, like, knowledge.features)
+    table = measure(data, like, knowledge.features, knowledge.directed)
     block = int(block)
     length = max(block, block_length(table.rows))
     order = np.arange(len(data))
@@ -129,7 +129,7 @@ def _checked(
         statements.append("the knowledge holds no relation. Write at least one.")
     used = [name for name in known.features if name in data.columns]
     settings = level_problems(level, block, len(data))
-    raise_problems(settings=settings, knowledge=statements, data=table_problems(like, used))
+    raise_problems(settings=settings, knowledge=statements, data=table_problems(like, used, directed=known.directed))
     return known, notes
 
 
@@ -190,7 +190,7 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, b
 def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks: np.ndarray) -> dict[str, np.ndarray]:
     """Return the numbers of all findings; relations with the same complete rows share the work."""
     place = {name: index for index, name in enumerate(table.columns)}
-    expanded = list(expand(knowledge, table.parts))
+    expanded = list(expand(knowledge, table.parts, table.ranks))
     columns = [[place[name] for group in relation.groups for name in group] for relation in expanded]
     present = ~np.isnan(table.rows)
     shared: dict[tuple[bytes, bool], list[int]] = defaultdict(list)

@@ -234,7 +234,7 @@ def statements(samples: Float[Tensor, "n ..."], features: Features | None = None
         best = int(gaps.statistic.argmax())
         if gaps.statistic[best] > 4:
             true = triples[best]
-            return true, Relation(true.ref, true.minus, true.plus)
+            return true, true.converse()
     raise ValueError(
         "samples of the host show no dependence clearly. Fit it to three columns at least, of which two depend on each "
         "other, and long enough."

@@ -127,7 +127,9 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
 
     for option in (
         click.option(
-            "--column", multiple=True, help="Say what a column holds: NAME=numbers, text, dates, identifiers."
+            "--column",
+            multiple=True,
+            help="Say what a column holds: NAME=numbers, text, dates, identifiers, or levels: NAME='small<large'.",
         ),
         click.option("--encoding", help="Encoding of text files.  [default: the one that fits]"),
         click.option("--decimal", help="Decimal mark of text files, . or ,  [default: the one that fits]"),

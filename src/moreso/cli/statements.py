@@ -99,7 +99,8 @@ def audit(
     table = problems.table(data, reading)
     known = problems.knowledge(knowledge, table)
     if table is not None:
-        problems.add(tabular.table_problems(table, known.features if known else ()))
+        named, directed = (known.features, known.directed) if known else ((), ())
+        problems.add(tabular.table_problems(table, named, directed=directed))
     problems.add(level_problems(level, block, None if table is None else len(table)))
     problems.end()
     assert table is not None and known is not None

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -171,20 +171,33 @@ class Dependence:
             minus: positions of pairs.
             blocks: the block of each row, counted from 0; rows of one block may depend on each other.
         """
-        shape = *self.value.shape[:-1], len(plus)
         differences = (each.index_select(-2, plus) - each.index_select(-2, minus) for each in self.influence())
+        return error_of(differences, self.count, blocks).to(self.value.dtype)
+
+
+def error_of(
+    influence: Iterable[Float[Tensor, "*members values chunk"]], count: int, blocks: Int[Tensor, " m"] | None = None
+) -> Float[Tensor, "*members values"]:
+    """Return the standard errors of values, from the contributions of the rows to them.
+
+    Args:
+        influence: in chunks of rows, the contribution of each row to each value, with mean zero.
+        count: the number of rows.
+        blocks: the block of each row, counted from 0; rows of one block may depend on each other.
+    """
+    total = torch.zeros(())
+    start = 0
+    for chunk in influence:
         if blocks is None:
-            total = torch.zeros(shape, dtype=torch.float64, device=self.value.device)
-            for difference in differences:
-                total += difference.square().sum(-1, dtype=torch.float64)
+            found = chunk.square().sum(-1, dtype=torch.float64)
         else:
-            sums = torch.zeros(*shape, int(blocks.max()) + 1, dtype=torch.float64, device=self.value.device)
-            start = 0
-            for difference in differences:
-                sums.index_add_(-1, blocks[start : start + difference.shape[-1]], difference.double())
-                start += difference.shape[-1]
-            total = sums.square().sum(-1)
-        return (total.sqrt() / self.count).to(self.value.dtype)
+            found = chunk.new_zeros(*chunk.shape[:-1], int(blocks.max()) + 1, dtype=torch.float64)
+            found.index_add_(-1, blocks[start : start + chunk.shape[-1]], chunk.double())
+        total = total.to(found) + found
+        start += chunk.shape[-1]
+    if blocks is not None:
+        total = total.square().sum(-1)
+    return total.sqrt() / count
 
 
 def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:

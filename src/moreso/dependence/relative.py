@@ -1,6 +1,6 @@
-"""The gaps of relations on samples: the quantity that audits test, regularizers push and reports show."""
+"""The gaps of statements on samples: the quantity that audits test, regularizers push and reports show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence.engine import TOLERANCE, Dependence, check_rows, exactly, in_bandwidths
+from moreso.dependence.direction import Covariances
+from moreso.dependence.engine import ROWS, TOLERANCE, Dependence, check_rows, error_of, exactly, in_bandwidths
 from moreso.dependence.kernels import (
     beyond_rounding,
     ends_of,
@@ -19,7 +20,7 @@ from moreso.dependence.kernels import (
     spread_bandwidth,
 )
 from moreso.dependence.samples import Samples, as_tensor
-from moreso.relations import Knowledge, KnowledgeError
+from moreso.relations import Direction, Knowledge, KnowledgeError
 
 Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
 """How to read names from a batch: the names of its columns in order, or a callable on the batch for each name."""
@@ -42,63 +43,118 @@ class Constant:
 
 
 class Gaps:
-    """The gaps of all relations on one sample, or on one sample per member of a population.
+    """The gaps of all statements on one sample, or on one sample per member of a population.
 
-    A constant group depends on nothing, and the gap of a relation that names one has no gradient.
+    The gap of a relation is HSIC(ref, plus) - HSIC(ref, minus), that of a direction the signed covariance of scores;
+    both are positive where the statement holds. A constant group depends on nothing, and the gap of a statement that
+    names one has no gradient.
 
     Args:
-        dependence: the dependence of the pairs of groups.
+        dependence: the dependence of the pairs of groups, or None without relations.
         plus: the position of the pair (ref, plus), per relation.
         minus: the position of the pair (ref, minus), per relation.
         constant: what is constant in the sample, if anything is.
+        directions: the covariances of scores, or None without directions.
+        ends: the positions of the two groups of each direction.
+        order: sorts the relations and then the directions into the order of the statements; None if they are.
 
     Attributes:
-        gap: HSIC(ref, plus) - HSIC(ref, minus), or its normalised form, with gradient.
+        gap: the gaps, or their normalised form, with gradient.
         constant: what is constant in the sample, or None.
+        count: the number of rows.
     """
 
     def __init__(
         self,
-        dependence: Dependence,
+        dependence: Dependence | None,
         plus: Int[Tensor, " relations"],
         minus: Int[Tensor, " relations"],
         constant: Constant | None = None,
+        *,
+        directions: Covariances | None = None,
+        ends: Int[Tensor, "2 directions"] | None = None,
+        order: Int[Tensor, " statements"] | None = None,
     ) -> None:
         self._dependence, self._plus, self._minus, self.constant = dependence, plus, minus, constant
-        value = dependence.value if constant is None else dependence.value.masked_fill(constant.pairs, 0.0)
-        gap = value.index_select(-1, plus) - value.index_select(-1, minus)
-        self.gap: Float[Tensor, "*members relations"] = gap
+        self._directions, self._ends, self._order = directions, ends, order
+        found = []
+        if dependence is not None:
+            value = dependence.value if constant is None else dependence.value.masked_fill(constant.pairs, 0.0)
+            found.append(value.index_select(-1, plus) - value.index_select(-1, minus))
+        if directions is not None:
+            found.append(directions.value)
+        self.count = next(each.count for each in (dependence, directions) if each is not None)
+        gap = self._join(found)
+        self.gap: Float[Tensor, "*members statements"] = gap
         if self._mute is not None:
             self.gap = torch.where(self._mute, gap.detach(), gap)
 
+    def _join(self, parts: Sequence[Tensor], dim: int = -1) -> Tensor:
+        """Return what belongs to the relations and to the directions in the order of the statements."""
+        whole = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
+        return whole if self._order is None else whole.index_select(dim, self._order)
+
     @cached_property
-    def _mute(self) -> Bool[Tensor, "*members relations"] | None:
-        """Which relations name a constant group, if any does."""
+    def _mute(self) -> Bool[Tensor, "*members statements"] | None:
+        """Which statements name a constant group, if any does."""
         if self.constant is None:
             return None
-        pairs = self.constant.pairs
-        return pairs.index_select(-1, self._plus) | pairs.index_select(-1, self._minus)
+        found = []
+        if self._dependence is not None:
+            pairs = self.constant.pairs
+            found.append(pairs.index_select(-1, self._plus) | pairs.index_select(-1, self._minus))
+        if self._ends is not None:
+            groups = self.constant.groups
+            found.append(groups.index_select(-1, self._ends[0]) | groups.index_select(-1, self._ends[1]))
+        return self._join(found)
 
     def unnormalized(self) -> "Gaps":
         """Return the plain gaps if these are normalised, without measuring the sample again."""
-        return Gaps(self._dependence.unnormalized(), self._plus, self._minus, self.constant)
+        return Gaps(
+            None if self._dependence is None else self._dependence.unnormalized(),
+            self._plus,
+            self._minus,
+            self.constant,
+            directions=None if self._directions is None else self._directions.unnormalized(),
+            ends=self._ends,
+            order=self._order,
+        )
+
+    def influence(self) -> Iterator[Float[Tensor, "*members statements chunk"]]:
+        """Yield, in chunks of rows, the contribution of each row to each gap, with mean zero, without gradient.
+
+        sqrt(mean(influence^2) / n) is the standard error of a gap, and the mean of the products of two, over n, the
+        covariance of their errors.
+        """
+        orders = None if self._dependence is None else self._dependence.influence()
+        for start in range(0, self.count, ROWS):
+            found = []
+            if orders is not None:
+                own = next(orders)
+                found.append(own.index_select(-2, self._plus) - own.index_select(-2, self._minus))
+            if self._directions is not None:
+                found.append(self._directions.influence(slice(start, start + ROWS)))
+            yield self._join(found, -2)
 
     @cached_property
-    def standard_error(self) -> Float[Tensor, "*members relations"]:
+    def standard_error(self) -> Float[Tensor, "*members statements"]:
         """Standard error of each gap over samples of the same size, without gradient; computed on first use."""
+        return self._standard_error()
+
+    def blocked_error(self, blocks: Int[Tensor, " n"]) -> Float[Tensor, "*members statements"]:
+        """Standard error of each gap if rows of one block may depend on each other; `blocks` counts from 0."""
+        return self._standard_error(blocks)
+
+    def _standard_error(self, blocks: Tensor | None = None) -> Tensor:
         # As for the gaps, half precision is too coarse, even if the rest of a loop uses it.
         with torch.autocast(self.gap.device.type, enabled=False):
-            return self._dependence.standard_error(self._plus, self._minus)
-
-    def blocked_error(self, blocks: Int[Tensor, " n"]) -> Float[Tensor, "*members relations"]:
-        """Standard error of each gap if rows of one block may depend on each other; `blocks` counts from 0."""
-        return self._dependence.standard_error(self._plus, self._minus, blocks)
+            return error_of(self.influence(), self.count, blocks).to(self.gap.dtype)
 
     @property
-    def floored_error(self) -> Float[Tensor, "*members relations"]:
+    def floored_error(self) -> Float[Tensor, "*members statements"]:
         """The standard error, but at least the smallest safe divisor, so that 0/0 gives 0.
 
-        It is infinite for a relation that names a constant group, since the sample says nothing about it.
+        It is infinite for a statement that names a constant group, since the sample says nothing about it.
         """
         floored = self.standard_error.clamp(min=max(ROUND_OFF, torch.finfo(self.gap.dtype).eps))
         return floored if self._mute is None else floored.masked_fill(self._mute, torch.inf)
@@ -115,12 +171,12 @@ class Gaps:
 
 
 class RelativeDependence(nn.Module):
-    """Knowledge compiled against features: maps a batch to the gaps of all relations.
+    """Knowledge compiled against features: maps a batch to the gaps of all statements.
 
     Each group and each unordered pair of groups is computed once, no matter how many relations share it.
 
     Args:
-        knowledge: at least one relation.
+        knowledge: at least one statement.
         features: the columns of a batch in order, or a mapping from name to a callable on the batch.
         data: rows whose median distances fix the bandwidths, kept as buffers, so that the scale does not change while a
             model learns. Without it, the bandwidths follow the spread of each batch, smoothly and with gradient.
@@ -128,14 +184,19 @@ class RelativeDependence(nn.Module):
         tolerance: greatest error of the kernel, see `Dependence`.
 
     Raises:
-        KnowledgeError: no relation, or names outside `features`.
+        KnowledgeError: no statement, or names outside `features`.
         ValueError: a group is constant in `data`, or not finite.
     """
 
     bandwidths: Tensor | None
+    centres: Tensor | None
     plus: Tensor
     minus: Tensor
     columns: Tensor
+    directed: Tensor
+    ends: Tensor
+    signs: Tensor
+    order: Tensor | None
 
     def __init__(
         self,
@@ -149,7 +210,7 @@ class RelativeDependence(nn.Module):
         super().__init__()
         if len(knowledge) == 0:
             raise KnowledgeError(
-                ["the knowledge holds no relation. Write at least one, or train without a regularizer."]
+                ["the knowledge holds no statement. Write at least one, or train without a regularizer."]
             )
         # Columns of a DataFrame may be named by numbers, which statements name by their text.
         self.features: Features = (
@@ -159,7 +220,7 @@ class RelativeDependence(nn.Module):
         )
         knowledge.check(list(self.features))
         self.knowledge, self.normalize, self.tolerance = knowledge, normalize, tolerance
-        groups = list(dict.fromkeys(chain.from_iterable(relation.groups for relation in knowledge)))
+        groups = list(dict.fromkeys(chain.from_iterable(statement.groups for statement in knowledge)))
         names = list(self.features)
         # A callable may return several columns, whatever its name.
         scalar = [] if isinstance(features, Mapping) else [group for group in groups if len(group) == 1]
@@ -172,20 +233,47 @@ class RelativeDependence(nn.Module):
             key = sorted((place[left], place[right]))
             return pairs.setdefault((key[0], key[1]), len(pairs))
 
-        plus = torch.tensor([pair(relation.ref, relation.plus) for relation in knowledge])
-        minus = torch.tensor([pair(relation.ref, relation.minus) for relation in knowledge])
+        relations, directions = knowledge.relations, knowledge.directions
+        ends = [(place[(each.ref,)], place[(each.other,)]) for each in directions]
+        fixed: dict[str, list[int] | list[tuple[int, int]]] = {
+            "plus": [pair(relation.ref, relation.plus) for relation in relations],
+            "minus": [pair(relation.ref, relation.minus) for relation in relations],
+            "directed": sorted({group for both in ends for group in both}),
+            "ends": ends,
+        }
         self.pairs = list(pairs)
-        self.register_buffer("plus", plus, persistent=False)
-        self.register_buffer("minus", minus, persistent=False)
+        for name, positions in fixed.items():
+            self.register_buffer(name, torch.tensor(positions, dtype=torch.long), persistent=False)
+        self.ends = self.ends.reshape(-1, 2).T.contiguous()
+        self.register_buffer("signs", torch.tensor([float(each.sign) for each in directions]), persistent=False)
+        kinds = torch.tensor([isinstance(statement, Direction) for statement in knowledge])
+        order = None if not (relations and directions) else kinds.long().argsort(stable=True).argsort()
+        self.register_buffer("order", order, persistent=False)
         columns = torch.tensor([names.index(group[0]) for group in self.groups[: len(scalar)]], dtype=torch.long)
         self.register_buffer("columns", columns, persistent=False)
         # If all columns are used in order, gathering them would cost a copy and a slow gradient for nothing.
         self._all_columns = columns.tolist() == list(range(len(names)))
-        widths = None if data is None else self._widths(data)
-        self.register_buffer("bandwidths", widths)
+        rows = None if data is None else self._rows(data, "data")
+        self.register_buffer("bandwidths", None if rows is None else self._widths(rows))
+        self.register_buffer("centres", None if rows is None or not directions else self._centres(rows))
 
-    def _widths(self, data: object) -> Float[Tensor, " groups"]:
-        rows = self._rows(data, "data")
+    def _centres(self, rows: Tensor) -> Float[Tensor, " groups"]:
+        """Return the median of each feature that a direction names; 0 for the other groups."""
+        centres = torch.zeros(len(self.groups), dtype=rows.dtype)
+        for group in self.directed.tolist():
+            centres[group] = self._one(self.read(rows, self.groups[group]), group)[..., 0].detach().nanmedian()
+        return centres
+
+    def _one(self, sample: Tensor, group: int) -> Tensor:
+        """Return the samples of a feature that a direction names, which must be one number each."""
+        if sample.shape[-1] != 1:
+            raise ValueError(
+                f"'{self.groups[group][0]}' gives {sample.shape[-1]} numbers for each sample, and only one number "
+                "rises or falls. Give a direction to a feature with one."
+            )
+        return sample
+
+    def _widths(self, rows: Tensor) -> Float[Tensor, " groups"]:
         found, problems = [], []
         for group in self.groups:
             try:
@@ -225,6 +313,7 @@ class RelativeDependence(nn.Module):
             known = {group: width for each in own for group, width in each.items()}
             widths = [torch.stack([each.get(group, known[group]) for group in stacked.groups]) for each in own]
             stacked.register_buffer("bandwidths", torch.stack(widths))
+            stacked.register_buffer("centres", _stack_centres(stacked, every))
         return stacked.to(self.plus.device)
 
     def keep(self, members: Int[Tensor, " m"]) -> "RelativeDependence":
@@ -232,6 +321,7 @@ class RelativeDependence(nn.Module):
         kept = RelativeDependence(self.knowledge, self.features, normalize=self.normalize, tolerance=self.tolerance)
         if self.bandwidths is not None:
             kept.register_buffer("bandwidths", self.bandwidths[members])
+            kept.register_buffer("centres", None if self.centres is None else self.centres[members])
         return kept.to(self.plus.device)
 
     def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "*members n _"]:
@@ -286,8 +376,29 @@ class RelativeDependence(nn.Module):
             wide = [sample / widths[..., None, count + index, None] for index, sample in enumerate(wide)]
         # Half precision is too coarse for differences of dependences, even if the rest of a loop uses it.
         with torch.autocast(scalars.device.type, enabled=False):
-            found = Dependence(scalars, wide, self.pairs, normalize=self.normalize, tolerance=self.tolerance, ends=ends)
-            return Gaps(found, self.plus, self.minus, constant)
+            found = None
+            if self.pairs:
+                found = Dependence(
+                    scalars, wide, self.pairs, normalize=self.normalize, tolerance=self.tolerance, ends=ends
+                )
+            own = self._covariances(scalars, wide)
+            return Gaps(found, self.plus, self.minus, constant, directions=own, ends=self.ends, order=self.order)
+
+    def _covariances(self, scalars: Tensor, wide: Sequence[Tensor]) -> Covariances | None:
+        """Return the covariances of the scores of the features that directions name, from samples in bandwidths."""
+        count = scalars.shape[-1]
+        if not len(self.directed):
+            return None
+        if self.wide and not count:
+            z = torch.cat([self._one(wide[group], group) for group in self.directed.tolist()], -1)
+        else:
+            z = scalars if len(self.directed) == count else scalars.index_select(-1, self.directed)
+        if self.centres is None or self.bandwidths is None:
+            z = z - z.mean(-2, keepdim=True)
+        else:
+            z = z - (self.centres / self.bandwidths).to(z.dtype).index_select(-1, self.directed)[..., None, :]
+        left, right = torch.searchsorted(self.directed, self.ends)
+        return Covariances(z, left, right, self.signs, normalize=self.normalize)
 
     def _constant(self, ends: Tensor, others: Sequence[Tensor]) -> Constant | None:
         """Return which groups are constant, or None if all vary and all samples are finite.
@@ -303,7 +414,7 @@ class RelativeDependence(nn.Module):
         if float(varies.min()) > 0:
             return None
         groups = varies <= 0
-        left, right = torch.tensor(self.pairs, device=groups.device).T
+        left, right = torch.tensor(self.pairs, dtype=torch.long, device=groups.device).reshape(-1, 2).T
         return Constant(groups, groups.index_select(-1, left) | groups.index_select(-1, right))
 
     def _check_gradient(
@@ -448,6 +559,23 @@ def relative_test(
         variance_plus=covariance[0, 0].item(),
         variance_minus=covariance[1, 1].item(),
         covariance=covariance[0, 1].item(),
+    )
+
+
+def _stack_centres(
+    stacked: RelativeDependence, every: Sequence[RelativeDependence]
+) -> Float[Tensor, "members groups"] | None:
+    """Return the centres of the groups of a population, for each member; those of another member where it has none."""
+    if not stacked.knowledge.directions:
+        return None
+    own = [
+        {one.groups[group]: one.centres[group] for group in one.directed.tolist()} if one.centres is not None else {}
+        for one in every
+    ]
+    known = {group: centre for each in own for group, centre in each.items()}
+    nothing = torch.zeros((), dtype=next(iter(known.values())).dtype)
+    return torch.stack(
+        [torch.stack([each.get(group, known.get(group, nothing)) for group in stacked.groups]) for each in own]
     )
 
 

@@ -15,7 +15,7 @@ from moreso._audit import Audit, Verdict, audit, level_problems
 from moreso._files import atomic_write
 from moreso.evaluation._worth import Worth
 from moreso.guidance import MIN_DRAWS
-from moreso.relations import Knowledge, Relation, count_problems, explain_left_out, raise_problems
+from moreso.relations import Knowledge, Statement, count_problems, explain_left_out, raise_problems
 from moreso.synthesizer import Synthesizer
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Row:
         verdict: the verdict of the data; the most cautious one if there are several fits.
     """
 
-    relation: Relation
+    relation: Statement
     data_gap: float
     data_error: float
     gap_without: float
@@ -105,7 +105,7 @@ class Report:
     fits: int
     rows: int
     statements: tuple[Row, ...]
-    left_out: tuple[Relation, ...]
+    left_out: tuple[Statement, ...]
     harm: tuple[str, ...]
     likelihood: Likelihood | None
     knowledge: Knowledge

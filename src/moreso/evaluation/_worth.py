@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ShuffleSplit
 
 from moreso.guidance import MAX_SEED, RandomState, seed_of, seed_problems
-from moreso.relations import Knowledge, Relation, count_problems, match_columns, raise_problems
+from moreso.relations import Knowledge, Statement, count_problems, match_columns, raise_problems
 from moreso.synthesizer import Bar, Settings, Synthesizer, fit_all
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Worth:
 
     rows: int
     gain: Gain
-    statements: tuple[tuple[Relation, Gain], ...]
+    statements: tuple[tuple[Statement, Gain], ...]
     extra_rows: float
     fits: int
     knowledge: Knowledge

@@ -1,12 +1,17 @@
 """The knowledge file's grammar: text to statements, and names to text.
 
-line      = [ group | relation ] [ "#" reason ]
+line      = [ group | statement ] [ "#" reason ]
 group     = name "=" name { "," name }
-relation  = side ":" side order side { order side } [ "@" confidence ]
+statement = side ":" signed { order signed } [ "@" confidence ]
 order     = ">" | "<" | "?"
+signed    = [ sign ] side | "{" [ sign ] name { "," [ sign ] name } "}"
+sign      = "+" | "-" | "?"
 side      = name | "{" name { "," name } "}"
 name      = word | JSON string | "`" anything but a backtick "`"
-word      = one or more characters, none of them a space or one of : > { } , = @ # " `; and not < or ? alone
+word      = one or more characters, none of them a space or one of : > { } , = @ # " `; and not < or ? alone;
+            the first is no sign
+
+A statement has an order, or signs before all names after the colon, or both.
 
 A statement goes on in the next line where a line ends inside braces or with one of : > < ? , = @ {
 """
@@ -19,6 +24,7 @@ from dataclasses import dataclass
 _TOKEN = re.compile(
     r"""(?P<string>"(?:[^"\\]|\\.)*")
       | (?P<raw>`[^`]*`)
+      | (?P<sign>(?<![^\s:>{},=@])[-+\u2212])
       | (?P<word>[^\s:>{},=@#"`]+)
       | (?P<mark>[:>{},=@])
       | (?P<reason>\#.*)
@@ -30,6 +36,10 @@ _LONE_MARKS = ("<", "?")
 """Characters that are marks only if they stand alone, so that names may contain them."""
 _UNFINISHED = frozenset(":><?,=@{")
 """Marks that cannot end a statement."""
+_SIGNS = {"+": 1, "-": -1, "\u2212": -1}
+"""Signs at the start of a word; the last is the minus of typesetters."""
+_ASKED = 2
+"""Stands for a sign that is still a question."""
 _EXAMPLE = "Write for example 'outlet: inlet > ambient'."
 
 
@@ -58,10 +68,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Chain:
-    """`ref: sides[0] > sides[1] > ... @ confidence # reason`, before names of groups are resolved."""
+    """`ref: sides[0] > sides[1] > ... @ confidence # reason`, before names of groups are resolved.
+
+    Args:
+        ref: the names of the reference.
+        sides: the names of each side, and the sign of each name: 1, -1, or 0 for none.
+        confidence: how sure the person is.
+        reason: why.
+        line: the line.
+    """
 
     ref: tuple[str, ...]
-    sides: tuple[tuple[str, ...], ...]
+    sides: tuple[tuple[tuple[str, int], ...], ...]
     confidence: float
     reason: str
     line: int
@@ -170,6 +188,9 @@ class _Statement:
 
     def name(self) -> str:
         token = self.peek()
+        if token.kind == "sign":
+            remedy = "Signs stand after the colon, before what the reference rises or falls with; quote other names."
+            raise self.problem("expected the name of a feature", remedy)
         if token.kind not in ("word", "string", "raw"):
             raise self.problem("expected the name of a feature")
         self.at += 1
@@ -198,6 +219,29 @@ class _Statement:
         names = self.names()
         self.expect("}", "after the group")
         return names
+
+    def sign(self) -> int:
+        """Return 1, -1, 0 for no sign, or 2 for one that is asked for."""
+        if self.skip("?"):
+            return _ASKED
+        if self.peek().kind != "sign":
+            return 0
+        self.at += 1
+        return _SIGNS[self.tokens[self.at - 1].text]
+
+    def signed(self) -> tuple[tuple[str, int], ...]:
+        """Return the names of a side with their signs; the sign of a group is that of each of its names."""
+        whole = self.sign()
+        if not self.skip("{"):
+            return ((self.name(), whole),)
+        names: list[tuple[str, int]] = []
+        while not names or self.skip(","):
+            if whole and self.peek().kind == "sign":
+                raise self.problem("the group has a sign", "Give one to the group or to its names.")
+            sign = whole or self.sign()
+            names.append((self.name(), sign))
+        self.expect("}", "after the group")
+        return tuple(names)
 
     def confidence(self) -> float:
         try:
@@ -229,7 +273,7 @@ class _Statement:
         line = self.peek().line
         ref = self.side()
         self.expect(":", "after the reference")
-        sides, marks = [self.side()], ""
+        sides, marks = [self.signed()], ""
         while self.sees("><?"):
             mark = self.peek().text
             if (turned := {">": "<", "<": ">"}.get(mark, "")) and turned in marks:
@@ -237,18 +281,22 @@ class _Statement:
                 raise StatementError(self.peek().line, self.peek().column, message)
             self.at += 1
             marks += mark
-            sides.append(self.side())
-        if not marks:
+            sides.append(self.signed())
+        signs = [sign for side in sides for _, sign in side]
+        if not marks and not all(signs):
             near = (self.tokens[self.at - 1], self.peek())
             glued = [mark for mark in _LONE_MARKS for token in near if token.kind == "word" and mark in token.text]
             remedy = f"Put spaces around '{glued[0]}' where it compares." if glued else _EXAMPLE
             raise self.problem("expected '>' and the weaker side", remedy)
         confidence = self.confidence() if self.skip("@") else 1.0
         self.finish("expected '>', '@' or the end of the line")
-        if "?" in marks:
-            order = "".join(f" {mark} {write_side(side)}" for mark, side in zip(marks, sides[1:], strict=True))
-            question = f"'{write_side(ref)}: {write_side(sides[0])}{order}' is still a question."
-            raise StatementError(line, None, f"{question} Replace '?' by '>' or '<', or delete the line.")
+        if "?" in marks or _ASKED in signs:
+            written = [_write_signed(side) for side in sides]
+            order = "".join(f" {mark} {side}" for mark, side in zip(marks, written[1:], strict=True))
+            answers = ["'>' or '<'"] * ("?" in marks) + ["'+' or '-'"] * (_ASKED in signs)
+            question = f"'{write_side(ref)}: {written[0]}{order}' is still a question."
+            remedy = f"Replace '?' by {' and by '.join(answers)}, or delete the line."
+            raise StatementError(line, None, f"{question} {remedy}")
         return Chain(ref, tuple(reversed(sides) if "<" in marks else sides), confidence, self.reason, line)
 
 
@@ -275,7 +323,7 @@ def parse_statements(text: str) -> Iterator[Group | Chain | StatementError]:
 
 def write_name(name: str) -> str:
     """Return `name` as the grammar reads it back: bare if it is a plain word, else quoted."""
-    plain = re.fullmatch(r'[^\s:>{},=@#"`]+', name) and name not in _LONE_MARKS
+    plain = re.fullmatch(r'[^\s:>{},=@#"`]+', name) and name not in _LONE_MARKS and name[0] not in _SIGNS
     return name if plain else json.dumps(name, ensure_ascii=False)
 
 
@@ -283,3 +331,14 @@ def write_side(names: tuple[str, ...]) -> str:
     """Return one side of a relation as text."""
     text = ", ".join(map(write_name, names))
     return text if len(names) == 1 else f"{{{text}}}"
+
+
+def write_direction(sign: int, name: str) -> str:
+    """Return a name with its sign, 1 or -1, as text."""
+    return f"{'+' if sign > 0 else '-'}{write_name(name)}"
+
+
+def _write_signed(side: Sequence[tuple[str, int]]) -> str:
+    signs = {0: "", 1: "+", -1: "-", _ASKED: "? "}
+    text = ", ".join(f"{signs[sign]}{write_name(name)}" for name, sign in side)
+    return text if len(side) == 1 else f"{{{text}}}"

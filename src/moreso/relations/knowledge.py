@@ -3,31 +3,32 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import partial
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
 from moreso._files import atomic_write
 from moreso.relations.errors import KnowledgeError, did_you_mean, raise_problems
 from moreso.relations.grammar import Chain, Group, StatementError, parse_statements, write_name
-from moreso.relations.logic import Graph, acyclic
+from moreso.relations.logic import Graph, acyclic, find_opposites, find_repeated_directions
 from moreso.relations.names import explain_match, match_names
-from moreso.relations.records import read_records
-from moreso.relations.relation import Relation, repeated, write_order, write_relation
+from moreso.relations.records import read_records, write_record
+from moreso.relations.relation import Direction, Relation, Statement, repeated, write_claim, write_statement
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a person knows: relations, and names for groups of features.
+    """What a person knows: statements about features, and names for groups of features.
 
     Args:
-        relations: the statements, in order.
-        groups: name -> features, for reading and writing; the relations hold the features themselves.
+        statements: orders of dependences (`Relation`) and directions (`Direction`), in order.
+        groups: name -> features, for reading and writing; the statements hold the features themselves.
 
     Raises:
-        KnowledgeError: a group is empty, or has the name of a feature that a relation or a group uses.
+        KnowledgeError: a group is empty, or has the name of a feature that a statement or a group uses.
 
     >>> knowledge = Knowledge.parse('''
     ...     near = b_flow, b_temp
@@ -39,14 +40,19 @@ class Knowledge:
     a_temp: ambient > "price of gas"  @ 0.9  # neighbours, then weather
     >>> len(knowledge), Knowledge.parse(str(knowledge)) == knowledge
     (2, True)
+    >>> print(Knowledge.parse("outlet: +inlet > -valve > ambient"))
+    outlet: inlet > valve
+    outlet: +inlet
+    outlet: valve > ambient
+    outlet: -valve
     """
 
-    relations: tuple[Relation, ...]
+    statements: tuple[Statement, ...]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         groups = {name: tuple(members) for name, members in self.groups.items()}
-        object.__setattr__(self, "relations", tuple(self.relations))
+        object.__setattr__(self, "statements", tuple(self.statements))
         object.__setattr__(self, "groups", groups)
         used = {*self.features, *(name for members in groups.values() for name in members)}
         problems = [f"group '{name}' has no members. Name at least one feature." for name in groups if not groups[name]]
@@ -59,22 +65,37 @@ class Knowledge:
             raise KnowledgeError(problems)
 
     def __hash__(self) -> int:
-        return hash(self.relations)
+        return hash(self.statements)
 
-    def __iter__(self) -> Iterator[Relation]:
-        return iter(self.relations)
+    def __iter__(self) -> Iterator[Statement]:
+        return iter(self.statements)
 
     def __len__(self) -> int:
-        return len(self.relations)
+        return len(self.statements)
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """The statements that order two dependences."""
+        return tuple(statement for statement in self if isinstance(statement, Relation))
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The statements that give a dependence its direction."""
+        return tuple(statement for statement in self if isinstance(statement, Direction))
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features that the relations name, in order of first mention."""
-        return tuple(dict.fromkeys(name for relation in self for group in relation.groups for name in group))
+        """The features that the statements name, in order of first mention."""
+        return tuple(dict.fromkeys(name for statement in self for group in statement.groups for name in group))
 
-    def describe(self, relation: Relation) -> str:
-        """Return `ref: plus > minus` with this knowledge's group names, as reports show it."""
-        return write_order(relation, self._names)
+    @property
+    def directed(self) -> tuple[str, ...]:
+        """The features that directions name, which need an order of their values."""
+        return tuple(dict.fromkeys(name for each in self.directions for name in (each.ref, each.other)))
+
+    def describe(self, statement: Statement) -> str:
+        """Return `ref: plus > minus` or `ref: +other` with this knowledge's group names, as reports show it."""
+        return write_claim(statement, self._names)
 
     @property
     def _names(self) -> dict[tuple[str, ...], str]:
@@ -82,7 +103,7 @@ class Knowledge:
 
     def __str__(self) -> str:
         lines = [f"{write_name(name)} = {', '.join(map(write_name, members))}" for name, members in self.groups.items()]
-        return "\n".join(lines + [write_relation(relation, self._names) for relation in self])
+        return "\n".join(lines + [write_statement(statement, self._names) for statement in self])
 
     def matched(self, features: Iterable[str]) -> tuple["Knowledge", list[str]]:
         r"""Return the knowledge in the columns' own names, and a note on each name that was spelt differently.
@@ -101,7 +122,7 @@ class Knowledge:
         >>> print(*notes)
         'Inlet  temp' was taken for the column 'inlet temp' (they differ in: I and i; U+0020 and nothing).
         """
-        sides = [relation.ref + relation.plus + relation.minus for relation in self] + list(self.groups.values())
+        sides = [sum(statement.groups, ()) for statement in self] + list(self.groups.values())
         # What looks like a group may mean the group.
         words = [*features, *self.groups]
         found = match_names((name for names in sides for name in names), words)
@@ -114,15 +135,12 @@ class Knowledge:
         if not found:
             return self, []
 
-        def rename(names: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(found.get(name, name) for name in names)
+        def rename(name: str) -> str:
+            return found.get(name, name)
 
-        relations = []
-        for relation in self:
-            ref, plus, minus = map(rename, relation.groups)
-            relations.append(Relation(ref, plus, minus, relation.confidence, relation.reason, relation.line))
-        groups = {name: rename(members) for name, members in self.groups.items()}
-        return Knowledge(tuple(relations), groups), [explain_match(*pair) for pair in found.items()]
+        groups = {name: tuple(map(rename, members)) for name, members in self.groups.items()}
+        statements = tuple(statement.renamed(rename) for statement in self)
+        return Knowledge(statements, groups), [explain_match(*pair) for pair in found.items()]
 
     def problems(self, features: Sequence[str]) -> list[str]:
         """Return a sentence for every name that is not in `features`, with its line and the nearest known name."""
@@ -137,30 +155,45 @@ class Knowledge:
         raise_problems(knowledge=self.problems(features))
 
     def restrict(self, features: Iterable[str]) -> "Knowledge":
-        """Return the relations that name only `features`, in the features' own names; see `matched`.
+        """Return the statements that name only `features`, in the features' own names; see `matched`.
 
         A name that is taken for a feature gives a warning.
         """
         known = dict.fromkeys(features)
         own = match_columns(self, known, stacklevel=3)
-        kept = [relation for relation in own if known.keys() >= {*relation.ref, *relation.plus, *relation.minus}]
+        kept = [statement for statement in own if known.keys() >= set(sum(statement.groups, ()))]
         return Knowledge(tuple(kept), {name: group for name, group in own.groups.items() if known.keys() >= {*group}})
 
-    def contradictions(self) -> tuple[tuple[Relation, ...], ...]:
-        r"""Return cycles of statements that cannot all be true: the shortest of each strongly connected component.
+    def contradictions(self) -> tuple[tuple[Statement, ...], ...]:
+        r"""Return statements that cannot all be true: opposite directions, and the shortest cycle of each component.
 
-        A relation orders two dependences, and a dependence has no direction: `a: b > c` says that a and b depend on
-        each other more than a and c do. Statements that lead from one pair back to itself contradict each other. A
-        component may contain more cycles than the one returned: resolve that one, and check again.
+        A relation orders two dependences, and the dependence of a pair is the same from both sides: `a: b > c` says
+        that a and b depend on each other more than a and c do. Statements that lead from one pair back to itself
+        contradict each other. A strongly connected component may contain more cycles than the one returned: resolve
+        that one, and check again.
 
-        >>> knowledge = Knowledge.parse("a: b > c\nc: a > b\nb: c > a\na: b > d")
-        >>> [[relation.line for relation in cycle] for cycle in knowledge.contradictions()]
-        [[1, 2, 3]]
+        >>> knowledge = Knowledge.parse("a: b > c\nc: a > b\nb: +c > a\na: b > d\nc: -b")
+        >>> [[statement.line for statement in cycle] for cycle in knowledge.contradictions()]
+        [[1, 2, 3], [3, 5]]
         """
         cycles = Graph(self.relations).cycles()
-        return tuple(tuple(self.relations[index] for index in cycle) for cycle in cycles)
+        found = [[self._places[index] for index in cycle] for cycle in cycles] + find_opposites(self.statements)
+        return tuple(tuple(self.statements[index] for index in cycle) for cycle in sorted(found))
 
-    def redundancies(self) -> tuple[tuple[Relation, tuple[Relation, ...]], ...]:
+    @property
+    def _places(self) -> list[int]:
+        """The positions of the relations among the statements."""
+        return [index for index, statement in enumerate(self) if isinstance(statement, Relation)]
+
+    def _left_out(self) -> dict[int, tuple[int, ...]]:
+        """Return the positions of statements that follow from others, with these; requires no contradiction."""
+        found = acyclic(self.statements).redundant()
+        place = self._places
+        return {place[index]: tuple(place[i] for i in grounds) for index, grounds in found.items()} | {
+            index: (first,) for index, first in find_repeated_directions(self.statements).items()
+        }
+
+    def redundancies(self) -> tuple[tuple[Statement, tuple[Statement, ...]], ...]:
         """Return every statement that could be left out, with the statements from which it follows.
 
         A statement follows from a path of statements that each have at least its confidence. A repeated statement
@@ -169,8 +202,10 @@ class Knowledge:
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
         """
-        found = acyclic(self.relations).redundant()
-        return tuple((self.relations[index], tuple(self.relations[i] for i in found[index])) for index in sorted(found))
+        found = self._left_out()
+        return tuple(
+            (self.statements[index], tuple(self.statements[i] for i in found[index])) for index in sorted(found)
+        )
 
     def reduction(self) -> "Knowledge":
         r"""Return the knowledge without the statements that follow from others of at least the same confidence.
@@ -178,12 +213,13 @@ class Knowledge:
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
 
-        >>> print(Knowledge.parse("a: b > c > d\na: b > d  @ 0.9").reduction())
+        >>> print(Knowledge.parse("a: +b > c > d\na: b > d  @ 0.9").reduction())
         a: b > c
+        a: +b
         a: c > d
         """
-        left_out = acyclic(self.relations).redundant()
-        kept = [relation for index, relation in enumerate(self) if index not in left_out]
+        left_out = self._left_out()
+        kept = [statement for index, statement in enumerate(self) if index not in left_out]
         return Knowledge(tuple(kept), self.groups)
 
     def closure(self) -> "Knowledge":
@@ -191,35 +227,34 @@ class Knowledge:
 
         The confidence of an implied statement is that of the weakest step on its most confident path, and its reason
         names the steps. Only statements that can be written are added: the two pairs must share a group, and no two of
-        the three groups may share a feature.
+        the three groups may share a feature. No direction follows from others.
 
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
 
-        >>> print(Knowledge.parse("a: b > c\na: c > d  @ 0.9").closure())
+        >>> print(Knowledge.parse("a: b > -c\na: c > d  @ 0.9").closure())
         a: b > c
+        a: -c
         a: c > d  @ 0.9
         a: b > d  @ 0.9  # follows from 'a: b > c' and 'a: c > d'
         """
-        return Knowledge(tuple(acyclic(self.relations).closure(self.describe)), self.groups)
+        stated, implied = acyclic(self.statements).closure(self.describe)
+        repeated_directions = find_repeated_directions(self.statements)
+        own: dict[int, Statement] = {
+            index: statement
+            for index, statement in enumerate(self)
+            if isinstance(statement, Direction) and index not in repeated_directions
+        }
+        own |= {self._places[index]: relation for index, relation in stated.items()}
+        return Knowledge((*(own[index] for index in sorted(own)), *implied), self.groups)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return one row per relation, for `pandas.DataFrame`: ref, plus, minus, confidence, reason.
+        """Return one row per statement, for `pandas.DataFrame`: ref, plus, minus, sign, confidence, reason.
 
-        A single feature is given by its name, a group by a tuple of names. `Knowledge.from_records` reads the rows
-        back.
+        A single feature is given by its name, a group by a tuple of names. The sign of a relation is empty. A direction
+        has the other feature as plus, "+" or "-" as sign, and no minus. `Knowledge.from_records` reads the rows back.
         """
-        return [
-            {
-                **{
-                    side: group[0] if len(group) == 1 else group
-                    for side, group in zip(("ref", "plus", "minus"), relation.groups, strict=True)
-                },
-                "confidence": relation.confidence,
-                "reason": relation.reason,
-            }
-            for relation in self
-        ]
+        return [write_record(statement) for statement in self]
 
     @classmethod
     def from_records(cls, rows: Iterable[Any], groups: Mapping[str, tuple[str, ...]] | None = None) -> "Knowledge":
@@ -227,7 +262,8 @@ class Knowledge:
 
         Args:
             rows: mappings, or a frame. A cell of ref, plus and minus holds the name of one feature, verbatim, or a
-                list of names. A missing confidence is 1, a missing reason is empty; other columns are ignored.
+                list of names. A missing confidence is 1, a missing reason is empty; other columns are ignored. A row
+                with a sign, "+" or "-", is a direction: it has no minus.
             groups: names for groups, as in `Knowledge`.
 
         Raises:
@@ -235,8 +271,9 @@ class Knowledge:
                 frame's index.
 
         >>> rows = [{"ref": "outlet", "plus": "inlet", "minus": ["wind", "rain"], "confidence": 0.8}]
-        >>> print(Knowledge.from_records(rows))
+        >>> print(Knowledge.from_records([*rows, {"ref": "outlet", "plus": "inlet", "sign": "+"}]))
         outlet: inlet > {wind, rain}  @ 0.8
+        outlet: +inlet
         """
         return cls(read_records(rows), groups or {})
 
@@ -244,13 +281,14 @@ class Knowledge:
         """Return the problems of `check`, each with its line (0 if it has none)."""
         known = set(features)
         problems = {(0, name): _group_is_feature(name) for name in self.groups if name in known}
-        for relation in self:
-            for name in (name for group in relation.groups for name in group if name not in known):
-                problem = (
-                    f"{relation.where} names an unknown feature '{name}'.{did_you_mean(name, features, self.groups)}"
-                )
-                # A chain makes several relations from one line, whose problems are reported once.
-                problems.setdefault((relation.line or 0, name), problem)
+        for statement in self:
+            for name in (name for group in statement.groups for name in group if name not in known):
+                hint = did_you_mean(name, features, self.groups)
+                if signed := [f"{sign}{name}" for sign in "+-" if f"{sign}{name}" in known]:
+                    hint = f" Quote names that begin with a sign: {write_name(signed[0])}."
+                problem = f"{statement.where} names an unknown feature '{name}'.{hint}"
+                # A chain makes several statements from one line, whose problems are reported once.
+                problems.setdefault((statement.line or 0, name), problem)
         return [(line, problem) for (line, _), problem in problems.items()]
 
     @classmethod
@@ -300,23 +338,23 @@ class Knowledge:
                 "'outlet: inlet > ambient', or read a file: moreso.Knowledge.read(path)."
             )
         groups: dict[str, tuple[str, ...]] = {}
-        relations: list[Relation] = []
+        statements: list[Statement] = []
         problems: list[tuple[int, str]] = []
-        for statement in parse_statements(text):
+        for parsed in parse_statements(text):
             try:
-                if isinstance(statement, StatementError):
-                    problems.append((statement.line, str(statement)))
-                elif isinstance(statement, Group):
-                    _define(statement, groups)
+                if isinstance(parsed, StatementError):
+                    problems.append((parsed.line, str(parsed)))
+                elif isinstance(parsed, Group):
+                    _define(parsed, groups)
                 else:
-                    relations += _relations(statement, groups)
+                    statements += _statements(parsed, groups)
             except KnowledgeError as error:
-                problems += [(statement.line, problem) for problem in error.problems]
-        if not relations and not problems:
+                problems += [(parsed.line, problem) for problem in error.problems]
+        if not statements and not problems:
             return None, ["no statement found. Write one a line, for example 'outlet: inlet > ambient'."]
         knowledge = None
         try:
-            knowledge = cls(tuple(relations), groups)
+            knowledge = cls(tuple(_merge_directions(statements)), groups)
             problems += [] if features is None else knowledge.matched(features)[0]._unknown(features)
         except KnowledgeError as error:
             problems += [(0, problem) for problem in error.problems]
@@ -371,18 +409,36 @@ def _whole(knowledge: Knowledge | None, problems: Sequence[str], features: Seque
     return knowledge if features is None else match_columns(knowledge, features, stacklevel=4)
 
 
-def _relations(chain: Chain, groups: Mapping[str, tuple[str, ...]]) -> list[Relation]:
-    ref, *sides = (_expand(names, groups) for names in (chain.ref, *chain.sides))
-    relations: list[Relation] = []
+def _statements(chain: Chain, groups: Mapping[str, tuple[str, ...]]) -> list[Statement]:
+    """Return the orders of a chain, each followed by the directions of its stronger side."""
+    ref = _expand(chain.ref, groups)
+    sides = [[(name, sign) for each, sign in side for name in _expand((each,), groups)] for side in chain.sides]
+    found: list[Statement] = []
     problems: list[str] = []
-    for plus, minus in pairwise(sides):
-        try:
-            relations.append(Relation(ref, plus, minus, chain.confidence, chain.reason, chain.line))
-        except KnowledgeError as error:
-            problems += error.problems
+    rest = chain.confidence, chain.reason, chain.line
+    for side, following in zip_longest(sides, sides[1:]):
+        claims: list[Callable[[], Statement]] = []
+        if following is not None:
+            claims.append(partial(Relation, ref, [name for name, _ in side], [name for name, _ in following], *rest))
+        claims += [partial(Direction, own, name, sign, *rest) for own, (name, sign) in product(ref, side) if sign]
+        for claim in claims:
+            try:
+                found.append(claim())
+            except KnowledgeError as error:
+                problems += error.problems
     if problems:
         raise KnowledgeError(dict.fromkeys(problems))
-    return relations
+    return found
+
+
+def _merge_directions(statements: Iterable[Statement]) -> list[Statement]:
+    """Return the statements with each direction once, as the person is surest: chains with one ref often repeat it."""
+    found: dict[object, Statement] = {}
+    for place, statement in enumerate(statements):
+        key = (statement.pair, statement.sign) if isinstance(statement, Direction) else place
+        if key not in found or statement.confidence > found[key].confidence:
+            found[key] = statement
+    return list(found.values())
 
 
 def _define(group: Group, groups: dict[str, tuple[str, ...]]) -> None:

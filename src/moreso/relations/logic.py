@@ -5,6 +5,8 @@ from the pair {ref, plus} to the pair {ref, minus}, where a group is a set of na
 contradiction, and a path implies the statement between its ends. A statement about a group implies nothing about its
 members, and vice versa.
 
+Two directions of one pair contradict each other if their signs differ. Nothing else follows from directions.
+
 No function is recursive, since ten thousand statements in one chain are an ordinary input.
 """
 
@@ -14,7 +16,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 from moreso.relations.errors import KnowledgeError
-from moreso.relations.relation import Relation
+from moreso.relations.relation import Direction, Relation, Statement
 
 Group = frozenset[str]
 Pair = frozenset[Group]
@@ -148,8 +150,11 @@ class Graph:
                     found[index] = self._steps(roundabout[below], best)
         return found
 
-    def closure(self, describe: Callable[[Relation], str]) -> list[Relation]:
-        """Return all given and implied statements once, with the confidence of the best path; requires no cycles."""
+    def closure(self, describe: Callable[[Relation], str]) -> tuple[dict[int, Relation], list[Relation]]:
+        """Return all given and all implied statements once, with the confidence of the best path; requires no cycles.
+
+        Given statements are returned with their index.
+        """
         rank = self._rank()
         stated: dict[int, Relation] = {}
         implied: list[Relation] = []
@@ -171,7 +176,7 @@ class Graph:
                     stated[direct[below]] = Relation(*own.groups, sureness, reason)
                 else:
                     implied.append(Relation(*sides, sureness, reason))
-        return [stated[index] for index in sorted(stated)] + implied
+        return stated, implied
 
     def _rank(self) -> list[int]:
         rank = [0] * len(self.pairs)
@@ -222,37 +227,60 @@ class Graph:
         return (self.written[ref], self.written[plus], self.written[minus]) if plus.isdisjoint(minus) else None
 
 
-def acyclic(relations: Sequence[Relation]) -> Graph:
-    """Return the graph of statements that do not contradict each other.
+def acyclic(statements: Sequence[Statement]) -> Graph:
+    """Return the graph of the relations among statements that do not contradict each other.
 
     Raises:
-        KnowledgeError: they do; the error names a shortest cycle of each strongly connected component.
+        KnowledgeError: they do; the error names opposite directions, and a shortest cycle of each strongly connected
+            component.
     """
-    graph = Graph(relations)
-    if cycles := graph.cycles():
-        raise KnowledgeError(explain_contradiction([relations[index] for index in cycle]) for cycle in cycles)
+    graph = Graph([statement for statement in statements if isinstance(statement, Relation)])
+    cycles: list[list[Statement]] = [[graph.relations[index] for index in cycle] for cycle in graph.cycles()]
+    cycles += [[statements[index] for index in pair] for pair in find_opposites(statements)]
+    if cycles:
+        raise KnowledgeError(map(explain_contradiction, cycles))
     return graph
 
 
-def explain_contradiction(cycle: Sequence[Relation]) -> str:
+def find_opposites(statements: Sequence[Statement]) -> list[list[int]]:
+    """Return the positions of directions that contradict each other: of each pair, the first with either sign."""
+    first: dict[frozenset[str], dict[int, int]] = {}
+    for index, statement in enumerate(statements):
+        if isinstance(statement, Direction):
+            first.setdefault(statement.pair, {}).setdefault(statement.sign, index)
+    return [sorted(signs.values()) for signs in first.values() if len(signs) > 1]
+
+
+def find_repeated_directions(statements: Sequence[Statement]) -> dict[int, int]:
+    """Return the positions of directions that another repeats: the most confident, and among equals the first."""
+    found = [(index, each) for index, each in enumerate(statements) if isinstance(each, Direction)]
+    best: dict[tuple[frozenset[str], int], int] = {}
+    for index, each in sorted(found, key=lambda pair: (-pair[1].confidence, pair[0])):
+        best.setdefault((each.pair, each.sign), index)
+    return {index: best[each.pair, each.sign] for index, each in found if best[each.pair, each.sign] != index}
+
+
+def explain_contradiction(cycle: Sequence[Statement]) -> str:
     """Return the sentence for statements that cannot all be true.
 
     >>> print(explain_contradiction([Relation("a", "b", "c", line=1), Relation("a", "c", "b", line=7)]))
     line 1: 'a: b > c' and line 7: 'a: c > b' contradict each other: they cannot both be true. Drop or turn one.
+    >>> print(explain_contradiction([Direction("a", "b", 1), Direction("b", "a", -1)]))
+    'a: +b' and 'b: -a' contradict each other: they cannot both be true. Drop or turn one.
     """
     listed = _listed([relation.where for relation in cycle], most=None)
     rule = "they cannot both be true" if len(cycle) == 2 else "each dependence would exceed the next, in a cycle"
     return f"{listed} contradict each other: {rule}. Drop or turn {'one' if len(cycle) == 2 else 'at least one'}."
 
 
-def explain_redundancy(relation: Relation, grounds: Sequence[Relation]) -> str:
+def explain_redundancy(statement: Statement, grounds: Sequence[Statement]) -> str:
     """Return the sentence for a statement that follows from others.
 
     >>> print(explain_redundancy(Relation("a", "b", "c", line=7), [Relation("a", "b", "c", line=1)]))
     line 7: 'a: b > c' repeats line 1: 'a: b > c'. It can be left out.
     """
     verb = "repeats" if len(grounds) == 1 else "follows from"
-    return f"{relation.where} {verb} {_listed([ground.where for ground in grounds])}. It can be left out."
+    return f"{statement.where} {verb} {_listed([ground.where for ground in grounds])}. It can be left out."
 
 
 def explain_left_out(statement: str) -> str:

@@ -22,7 +22,7 @@ from moreso.guidance import MAX_SEED, Guidance, RandomState, seed_of, seed_probl
 from moreso.models import MODELS, members
 from moreso.relations import (
     Knowledge,
-    Relation,
+    Statement,
     count_problems,
     explain_contradiction,
     explain_left_out,
@@ -165,7 +165,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()] + statements
         # A regularizer needs the same measurements as an audit.
         data = (
-            [] if X is None else table_problems(X, knowledge.features, modelled=True, identifiers=settings.identifiers)
+            []
+            if X is None
+            else table_problems(
+                X,
+                knowledge.features,
+                directed=knowledge.directed,
+                modelled=True,
+                identifiers=settings.identifiers,
+            )
         )
         found = settings.problems(self.model, None if X is None else len(X))
         found += Guidance(self.weight, settings.ratio).problems()
@@ -205,7 +213,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return self._fitted.dropout
 
     @property
-    def left_out_(self) -> tuple[Relation, ...]:
+    def left_out_(self) -> tuple[Statement, ...]:
         """The statements that were left out."""
         return self._fitted.left_out
 
@@ -494,7 +502,7 @@ class _Plan:
     encoder: TableEncoder
     knowledge: Knowledge
     notes: list[str]
-    left_out: tuple[Relation, ...]
+    left_out: tuple[Statement, ...]
     labels: tuple[str | int, ...]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from moreso import training
 from moreso.guidance import RandomState, seed_of, seeded
 from moreso.models import HasSamples, TakesMissing, impute, log_prob_known, members
-from moreso.relations import DataError, Relation
+from moreso.relations import DataError, Statement
 from moreso.synthesizer import rejection
 from moreso.synthesizer.selection import JUDGES
 from moreso.tabular import TableEncoder, as_table
@@ -42,7 +42,7 @@ class Fitted:
     histories: tuple[training.History, ...]
     seed: int
     validation: float
-    left_out: tuple[Relation, ...] = ()
+    left_out: tuple[Statement, ...] = ()
     harm: str = ""
     plain: "Fitted | None" = None
     labels: tuple[str | int, ...] = ()

@@ -99,6 +99,6 @@ def make_penalty(
         return None
     if encoder.linear:
         return Regularizer(knowledge, encoder.modelled, data=rows, margin=margin, tolerance=TOLERANCE)
-    view = encoder.view(knowledge.features)
+    view = encoder.view(knowledge.features, knowledge.directed)
     expanded = view.expand(knowledge)
     return Decoded(view, Regularizer(expanded, view.names, data=view(rows), margin=margin, tolerance=TOLERANCE))

@@ -11,7 +11,7 @@ from torch import nn
 
 from moreso import _archive, training
 from moreso.models import join, members
-from moreso.relations import Knowledge, Relation
+from moreso.relations import Direction, Knowledge, Relation, Statement
 from moreso.synthesizer.fitted import Fitted
 from moreso.synthesizer.settings import Model, Settings
 from moreso.tabular import TableEncoder
@@ -103,7 +103,7 @@ def _header(fitted: Fitted, prefix: str) -> Header:
         "histories": [asdict(history) for history in fitted.histories],
         "seed": fitted.seed,
         "validation": fitted.validation,
-        "left_out": [asdict(relation) for relation in fitted.left_out],
+        "left_out": [asdict(statement) for statement in fitted.left_out],
         "harm": fitted.harm,
         "labels": list(fitted.labels),
     }
@@ -122,9 +122,13 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     model.eval()
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
-    left_out = tuple(Relation(**_tuples(relation)) for relation in header["left_out"])
+    left_out = tuple(map(_statement, header["left_out"]))
     rest = left_out, header["harm"], plain, tuple(header.get("labels", ()))
     return Fitted(encoder, model, dropout, histories, seed, header["validation"], *rest)
+
+
+def _statement(values: Header) -> Statement:
+    return (Direction if "sign" in values else Relation)(**_tuples(values))
 
 
 def _tuples(values: Header) -> Header:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from moreso._audit import Verdict, audit
 from moreso.guidance import Penalty
 from moreso.models import HasDensity, join, members
-from moreso.relations import Knowledge, Relation
+from moreso.relations import Knowledge, Statement
 from moreso.synthesizer.ensemble import Ensemble, Order, Trainer
 
 HARM = 0.01
@@ -109,7 +109,7 @@ class Selection:
     reason: str = ""
 
 
-def choose_statements(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> tuple[Knowledge, tuple[Relation, ...]]:
+def choose_statements(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> tuple[Knowledge, tuple[Statement, ...]]:
     """Return the statements to train, and those left out because the rows contradict them.
 
     Args:
@@ -117,11 +117,11 @@ def choose_statements(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> 
         knowledge: all statements.
         trust: "all" leaves none out.
     """
-    left_out: list[Relation] = []
+    left_out: list[Statement] = []
     if knowledge and trust == "audit":
         found = audit(table, knowledge)
         left_out = [finding.relation for finding in found if finding.verdict is Verdict.CONTRADICTED]
-    kept = tuple(relation for relation in knowledge if relation not in left_out)
+    kept = tuple(statement for statement in knowledge if statement not in left_out)
     return Knowledge(kept).reduction(), tuple(left_out)
 
 

@@ -9,6 +9,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
+from moreso.relations import DataError
+from moreso.tabular.reading import levels_of
+
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "#NULL!", "NaT")
 """Cells that hold no value."""
 
@@ -36,7 +39,8 @@ def interpret(
     Args:
         cells: the text of each cell.
         name: the name of the column.
-        kind: one of `moreso.tabular.reading.KINDS` if the user says so; else what the cells look like.
+        kind: one of `moreso.tabular.reading.KINDS`, or ordered levels, if the user says so; else what the cells look
+            like.
         decimal: the decimal mark.
     """
     # Few cells differ in most columns.
@@ -47,6 +51,8 @@ def interpret(
         return column.numbers(), column.missing_notes(column.number)
     if kind == "dates":
         return column.dates(compact=True), column.missing_notes(column.iso | column.compact)
+    if kind and (levels := levels_of(kind)):
+        return column.levels(levels), []
     if kind == "text":
         return _text(cells, compute.equal(cells, "")).rename(name), []
     return column.guess(cells)
@@ -104,6 +110,24 @@ class _Column:
         if codes := self._codes(held):
             return self.text(cells), [f"column '{self.name}' holds {codes}: taken as categories."]
         return self.numbers(), self.missing_notes(self.number) + self._date_notes(held)
+
+    def levels(self, levels: list[str]) -> "pd.Series[Any]":
+        """Return the column as ordered categories.
+
+        Raises:
+            DataError: a cell is none of them.
+        """
+        held = self.values.filter(pa.array(~self.missing)).to_pylist()
+        if other := [cell for cell in held if cell not in levels]:
+            raise DataError(
+                [
+                    f"column '{self.name}' holds '{other[0]}', which is none of the levels {', '.join(levels)}. Name "
+                    "all of them."
+                ]
+            )
+        place = {level: index for index, level in enumerate(levels)}
+        codes = np.array([place.get(str(cell), -1) for cell in self.values.to_pylist()], dtype=int)[self.codes]
+        return pd.Series(pd.Categorical.from_codes(codes, pd.Index(levels), ordered=True), name=self.name)
 
     def _codes(self, held: np.ndarray) -> str:
         """Return what numbers are instead if they are none, in words."""

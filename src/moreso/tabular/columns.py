@@ -156,6 +156,13 @@ class ColumnEncoder:
         """Return the decoded values; if one is flagged as missing, the value in its place."""
         return self.encoding.smooth(z[:, : self.encoding.width])
 
+    def smooth_rank(self, z: "Tensor") -> "Tensor":
+        """Return the place of the decoded level in the order of the levels, with gradient; they must have one."""
+        ranks, own = self.storage.ranks or (), z[:, : self.encoding.width]
+        if isinstance(self.encoding, Levels):
+            return self.encoding.soft_rank(own, ranks)
+        return self.encoding.smooth(own) * (1 if list(ranks) == sorted(ranks) else -1)
+
     def log_slope(self, z: np.ndarray) -> np.ndarray:
         """Return the logarithm of the change of units in each row, 0 if the value is missing or discrete."""
         own = z[:, : self.encoding.width]

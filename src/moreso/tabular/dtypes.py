@@ -23,6 +23,20 @@ def is_time(column: "pd.Series[Any]") -> bool:
     return pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column)
 
 
+def level_order(column: "pd.Series[Any]") -> dict[str, int] | None:
+    """Return the place of each level, as text, in the order of the levels: of ordered categories, and False < True.
+
+    It is None for levels without an order.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) and dtype.ordered:
+        return {level_text(level): place for place, level in enumerate(dtype.categories)}
+    levels = column.dropna().unique()
+    if len(levels) and all(isinstance(level, bool | np.bool_) for level in levels):
+        return {level_text(False): 0, level_text(True): 1}
+    return None
+
+
 def as_numbers(column: "pd.Series[Any]") -> np.ndarray:
     """Return a column of numbers, booleans or times (in days since the first) as floats, NaN for missing values."""
     if is_time(column):
@@ -66,6 +80,15 @@ class Storage:
     def integer(self) -> bool:
         """Whether the numbers are integers."""
         return self.form not in ("number", "levels")
+
+    @property
+    def ranks(self) -> tuple[int, ...] | None:
+        """The place of each label in the order of the levels, or None if they have no order."""
+        if self.labels and all(isinstance(label, bool) for label in self.labels):
+            return tuple(map(int, self.labels))
+        if not self.ordered or self.categories is None:
+            return None
+        return tuple(self.categories.index(label) for label in self.labels)
 
     @property
     def time(self) -> bool:

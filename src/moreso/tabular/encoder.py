@@ -10,11 +10,11 @@ import pandas as pd
 from moreso.relations import DataError, Knowledge
 from moreso.tabular.columns import KINDS, ColumnEncoder, Columns, IdentifierEncoder, OneHotEncoder, State, find_one_hot
 from moreso.tabular.description import describe, notices
-from moreso.tabular.dtypes import is_categorical, is_time
+from moreso.tabular.dtypes import is_categorical, is_time, level_order
 from moreso.tabular.foreign import plain
 from moreso.tabular.identifiers import find_identifiers
 from moreso.tabular.missingness import Missingness
-from moreso.tabular.view import expand
+from moreso.tabular.view import expand, rank_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +110,8 @@ class TableEncoder:
             if not isinstance(column, ColumnEncoder) or not column.width or column.name not in table:
                 continue
             own = plain(table[column.name])
-            if is_categorical(own) != (column.storage.form == "levels") or is_time(own) != column.storage.time:
+            other = is_categorical(own) != (column.storage.form == "levels") or is_time(own) != column.storage.time
+            if other or (column.storage.ordered and level_order(own) is None):
                 try:
                     x = column.storage.numbers(own)
                 except (ValueError, TypeError) as error:
@@ -164,14 +165,19 @@ class TableEncoder:
         """The names of the columns that are not constant."""
         return [name for column in self.columns if column.width for name in column.names]
 
-    def view(self, names: Iterable[str]) -> "SampleView":
-        """Return the view of samples that an audit would measure, with gradient."""
+    def view(self, names: Iterable[str], directed: Iterable[str] = ()) -> "SampleView":
+        """Return the view of samples that an audit would measure, with gradient.
+
+        Args:
+            names: the columns.
+            directed: those that directions name.
+        """
         place = {
             name: (column, part)
             for column, part in zip(self.columns, self._slices, strict=True)
             for name in column.names
         }
-        return SampleView({name: place[name] for name in names})
+        return SampleView({name: place[name] for name in names}, directed)
 
     def to_state(self) -> State:
         """Return a JSON object."""
@@ -193,23 +199,34 @@ class SampleView:
 
     Args:
         columns: the name of each column, its encoder, and the encoder's columns of the model.
+        directed: the columns that directions name; for ordered levels, the place of the level is one more column.
     """
 
-    def __init__(self, columns: dict[str, tuple[Columns, slice]]) -> None:
+    def __init__(self, columns: dict[str, tuple[Columns, slice]], directed: Iterable[str] = ()) -> None:
         self._columns = columns
         self._parts = {name: column.parts(name) for name, (column, _) in columns.items()}
+        self._ranks = {
+            name: rank_name(name)
+            for name in directed
+            if isinstance(encoder := columns[name][0], ColumnEncoder) and encoder.storage.form == "levels"
+        }
 
     @property
     def names(self) -> list[str]:
         """The names of the columns of the result; a categorical feature of more than two levels has one per level."""
-        return [name for parts in self._parts.values() for name in parts]
+        return [name for parts in self._parts.values() for name in parts] + list(self._ranks.values())
 
     def expand(self, knowledge: Knowledge) -> Knowledge:
         """Return the statements between these columns."""
-        return expand(knowledge, self._parts)
+        return expand(knowledge, self._parts, self._ranks)
 
     def __call__(self, z: "Tensor") -> "Tensor":
         """Return the columns for samples of the model."""
         from torch import cat  # noqa: PLC0415 (reading and writing tables needs no PyTorch)
 
-        return cat([column.smooth(name, z[:, part]) for name, (column, part) in self._columns.items()], dim=1)
+        found = [column.smooth(name, z[:, part]) for name, (column, part) in self._columns.items()]
+        for name in self._ranks:
+            column, part = self._columns[name]
+            if isinstance(column, ColumnEncoder):
+                found.append(column.smooth_rank(z[:, part]))
+        return cat(found, dim=1)

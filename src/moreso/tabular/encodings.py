@@ -3,6 +3,7 @@
 # ruff: noqa: D102 (the methods are those of Encoding)
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -269,6 +270,17 @@ class Levels:
         slope = z.new_tensor([flag.scale / flag.deviation for flag in flags])
         score = z * slope - z.new_tensor([flag.cut for flag in flags])
         return (SHARPNESS * score).softmax(dim=1)
+
+    def soft_rank(self, z: "Tensor", ranks: Sequence[int]) -> "Tensor":
+        """Return the place of the level in the order of the levels, as one column.
+
+        Args:
+            z: the columns of the model.
+            ranks: the place of each level; levels that share a flag have the mean of theirs.
+        """
+        weights = [[self.counts[level] or 1 for level in group] for group in self.groups]
+        own = [np.average([ranks[level] for level in g], weights=w) for g, w in zip(self.groups, weights, strict=True)]
+        return self.soft(z) @ z.new_tensor(own)[:, None]
 
     def smooth(self, z: "Tensor") -> "Tensor":
         return self.scaling(self.soft(z))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moreso.tabular.dtypes import as_numbers, is_categorical, is_kept, is_time
+from moreso.tabular.dtypes import as_numbers, is_categorical, is_kept, is_time, level_order, level_text
 from moreso.tabular.foreign import plain
 from moreso.tabular.identifiers import find_identifiers
 
@@ -43,6 +43,7 @@ def table_problems(
     table: pd.DataFrame,
     measured: Iterable[str] = (),
     *,
+    directed: Iterable[str] = (),
     modelled: bool = False,
     identifiers: Collection[str] | None = None,
 ) -> list[str]:
@@ -51,6 +52,7 @@ def table_problems(
     Args:
         table: the rows.
         measured: columns that statements name; each must vary.
+        directed: those among them that directions name; their values must have an order.
         modelled: whether a model learns all columns but identifiers; their names must then be text or whole numbers.
         identifiers: the columns of identifiers; by default `find_identifiers` finds them.
     """
@@ -89,10 +91,25 @@ def table_problems(
     for name in once:
         if modelled or name in named:
             problems += column_problems(table[name], measured=name in named)
+    problems += [_unordered(table[name]) for name in directed if name in once and not _ordered(table[name])]
     columns = [plain(table[name]) for name in once]
     if modelled and not problems and not any(x.nunique() > 1 or 0 < x.isna().sum() < len(x) for x in columns):
         problems.append("every column is constant or empty, so there is nothing to model. Check the table.")
     return problems
+
+
+def _ordered(column: "pd.Series[Any]") -> bool:
+    own = plain(column)
+    return not is_categorical(own) or level_order(own) is not None or own.count() == 0
+
+
+def _unordered(column: "pd.Series[Any]") -> str:
+    levels = [repr(level_text(each)) for each in plain(column).dropna().unique()[:3]]
+    return (
+        f"column '{column.name}' holds categories without an order ({', '.join(levels)}), so nothing rises or falls "
+        "with it. Leave out the sign, or give them an order: pd.Categorical(..., ordered=True), or in the shell "
+        f'--column "{column.name}=small<large".'
+    )
 
 
 def column_problems(column: "pd.Series[Any]", *, measured: bool = False, numeric: bool = False) -> list[str]:

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 KINDS = "numbers", "text", "dates", "identifiers"
-"""What a user may call a column."""
+"""What a user may call a column, beside ordered levels: "small<medium<large"."""
+
+
+def levels_of(kind: str) -> list[str]:
+    """Return the levels that a kind such as "small<medium<large" names, in their order; none if it is another kind."""
+    return [level.strip() for level in kind.split("<")] if "<" in kind else []
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Reading:
         separator: the character between fields; by default the one that fits.
         decimal: the decimal mark, "." or ","; by default the one that fits.
         encoding: the encoding; by default that of the byte-order mark, UTF-8, or Windows-1252.
-        kinds: column -> "numbers" (other cells are missing), "text", "dates", or "identifiers".
+        kinds: column -> "numbers" (other cells are missing), "text", "dates", "identifiers", or ordered
+            levels, such as "small<medium<large".
     """
 
     separator: str | None = None
@@ -37,8 +43,12 @@ class Reading:
             except LookupError:
                 found.append(f"the encoding '{self.encoding}' is unknown. Take for example utf-8 or cp1252.")
         found += [
-            f"column '{name}' must be one of {', '.join(KINDS)}, got '{kind}'."
+            f"column '{name}' must be one of {', '.join(KINDS)}, or levels such as small<large, got '{kind}'."
             for name, kind in self.kinds.items()
-            if kind not in KINDS
+            if kind not in KINDS and not _distinct(levels_of(kind))
         ]
         return found
+
+
+def _distinct(levels: list[str]) -> bool:
+    return len(levels) > 1 and all(levels) and len(set(levels)) == len(levels)

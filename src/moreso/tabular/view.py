@@ -6,13 +6,14 @@ column each, with a common scale, so that any two levels are equally far apart.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from moreso.relations import Knowledge, Relation
-from moreso.tabular.dtypes import as_numbers, is_categorical, level_text
+from moreso.relations import Direction, Knowledge, Relation, Statement
+from moreso.tabular.dtypes import as_numbers, is_categorical, level_order, level_text
 from moreso.tabular.foreign import plain
 
 if TYPE_CHECKING:
@@ -65,20 +66,24 @@ class Measured:
         reference: the rows that fix bandwidths, at most 5000, on the same scales.
         parts: feature -> the names of its columns.
         levels: the number of levels of each categorical feature.
+        ranks: categorical feature with a direction -> the name of one more column, the place of its level.
     """
 
     rows: np.ndarray
     reference: np.ndarray
     parts: dict[str, tuple[str, ...]]
     levels: dict[str, int]
+    ranks: dict[str, str]
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns, in order."""
-        return [column for part in self.parts.values() for column in part]
+        return [column for part in self.parts.values() for column in part] + list(self.ranks.values())
 
 
-def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]) -> Measured:
+def measure(
+    data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str], directed: Iterable[str] = ()
+) -> Measured:
     """Return a table as numbers, on the scales of a reference sample.
 
     Long tables are kept in single precision, column by column, so that a million rows fit beside the table itself.
@@ -87,6 +92,7 @@ def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]
         data: the table, with the features as columns.
         reference: the rows that fix the scales, with the same columns.
         features: the features to use.
+        directed: those that directions name; their levels must have an order.
     """
     names = list(features)
     data, reference = (pd.DataFrame({name: plain(table[name]) for name in names}) for table in (data, reference))
@@ -96,7 +102,8 @@ def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]
         if is_categorical(reference[name]) or is_categorical(data[name])
     }
     parts = {name: part_names(name, len(levels.get(name, ()))) for name in names}
-    width = sum(map(len, parts.values()))
+    ranks = {name: rank_name(name) for name in directed if name in levels}
+    width = sum(map(len, parts.values())) + len(ranks)
     rows = np.empty((len(data), width), dtype=np.float32 if len(data) > LONG else np.float64)
     fixed = np.empty((len(thin(reference)), width))
     start = 0
@@ -106,7 +113,19 @@ def measure(data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str]
         scaling = Scaling.of(whole)
         fixed[:, part], rows[:, part] = scaling(thin(whole)), scaling(own)
         start = part.stop
-    return Measured(rows, fixed, parts, {name: len(found) for name, found in levels.items()})
+    for place, name in enumerate(ranks, start):
+        order = level_order(reference[name]) or level_order(data[name]) or {}
+        whole, own = (_rank(table[name], order) for table in (reference, data))
+        scaling = Scaling.of(whole[:, None])
+        fixed[:, place], rows[:, place] = scaling(thin(whole)), scaling(own)
+    return Measured(rows, fixed, parts, {name: len(found) for name, found in levels.items()}, ranks)
+
+
+def _rank(column: "pd.Series[Any]", order: Mapping[str, int]) -> np.ndarray:
+    """Return the place of each level in the order of the levels, NaN for missing values."""
+    codes, levels = pd.factorize(column)
+    # Missing values have the code -1, and so the last place.
+    return np.array([*(order.get(level_text(each), np.nan) for each in levels), np.nan])[codes]
 
 
 def _levels(*columns: "pd.Series[Any]") -> list[str]:
@@ -133,22 +152,38 @@ def part_names(name: str, levels: int) -> tuple[str, ...]:
     return (name,) if levels <= 2 else tuple(f"{name}\n{i}" for i in range(levels))
 
 
-def expand(knowledge: Knowledge, parts: Mapping[str, tuple[str, ...]]) -> Knowledge:
+def rank_name(name: str) -> str:
+    """Return the name of the column that holds the place of a categorical feature's level."""
+    return f"{name}\nrank"
+
+
+def expand(
+    knowledge: Knowledge, parts: Mapping[str, tuple[str, ...]], ranks: Mapping[str, str] = MappingProxyType({})
+) -> Knowledge:
     """Return the statements between the columns that features became, in the same order.
 
     Args:
         knowledge: the statements about features.
         parts: feature -> the names of its columns.
+        ranks: feature -> the name of the column for its directions, if it is another one.
 
     Raises:
         KnowledgeError: a name is not a feature.
     """
     knowledge.check(list(parts))
-    relations = []
-    for relation in knowledge:
-        ref, plus, minus = ([part for name in group for part in parts[name]] for group in relation.groups)
-        relations.append(Relation(ref, plus, minus, relation.confidence, relation.reason))
-    return Knowledge(tuple(relations))
+
+    def column(name: str) -> str:
+        return ranks[name] if name in ranks else parts[name][0]
+
+    found: list[Statement] = []
+    for each in knowledge:
+        rest = each.confidence, each.reason
+        if isinstance(each, Direction):
+            found.append(Direction(column(each.ref), column(each.other), each.sign, *rest))
+        else:
+            ref, plus, minus = ([part for name in group for part in parts[name]] for group in each.groups)
+            found.append(Relation(ref, plus, minus, *rest))
+    return Knowledge(tuple(found))
 
 
 def thin(rows: Rows) -> Rows:

@@ -1,0 +1,86 @@
+"""Whether features rise together: the covariance of monotone bounded scores.
+
+HSIC has no sign, so a direction is measured by scores s(x) = Phi((x - c) / b), where Phi is the normal distribution
+function, and c and b are the median and the bandwidth of a reference sample. A score is bounded, so that far values
+count no more than large ones, and monotone, so that its covariance has the sign of any monotone relation.
+"""
+
+import copy
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Covariances:
+    """Signed covariances of the scores of pairs of columns, and their standard errors.
+
+    C = sum (s_l - mean s_l) (s_r - mean s_r) / (m - 1), times the sign that was stated: positive where the statement
+    holds.
+
+    Args:
+        z: samples, one column per feature, centred and in units of the bandwidth. A leading dimension holds one sample
+            per member of a population; then all results have it too.
+        left: the first column of each pair.
+        right: the second column of each pair.
+        signs: the stated sign of each pair, 1 or -1.
+        normalize: divide by the standard deviations: the correlation of the scores.
+
+    Attributes:
+        value: the signed covariances or correlations, with gradient.
+    """
+
+    def __init__(
+        self,
+        z: Float[Tensor, "*members m columns"],
+        left: Int[Tensor, " pairs"],
+        right: Int[Tensor, " pairs"],
+        signs: Float[Tensor, " pairs"],
+        *,
+        normalize: bool = False,
+    ) -> None:
+        self._left, self._right, self._signs, self._normalize = left, right, signs.to(z.dtype), normalize
+        self.count = z.shape[-2]
+        scores = torch.special.ndtr(z)
+        self._centred = scores - scores.mean(-2, keepdim=True)
+        moments = self._centred.mT @ self._centred / (self.count - 1)
+        width = z.shape[-1]
+        own = moments.flatten(-2).index_select(-1, left * width + right)
+        self._raw = own * self._signs
+        self._variance = moments.diagonal(dim1=-2, dim2=-1)
+        self.value = self._raw / self._roots if normalize else self._raw
+
+    @property
+    def _roots(self) -> Tensor:
+        # A column that has collapsed to a point rises with nothing; the floor keeps 0/0 at 0.
+        scale = self._variance.clamp(min=torch.finfo(self._variance.dtype).eps)
+        return (scale.index_select(-1, self._left) * scale.index_select(-1, self._right)).sqrt()
+
+    def unnormalized(self) -> "Covariances":
+        """Return the plain covariances of the same sample, which normalised ones have already computed."""
+        view = copy.copy(self)
+        view._normalize, view.value = False, self._raw
+        return view
+
+    def influence(self, rows: slice = slice(None)) -> Float[Tensor, "*members pairs chunk"]:
+        """Return the contribution of each row to each value, with mean zero, without gradient.
+
+        sqrt(mean(influence^2) / m) is the standard error of a value.
+
+        Args:
+            rows: which rows.
+        """
+        with torch.no_grad():
+            own = self._centred[..., rows, :].mT
+            left, right = own.index_select(-2, self._left), own.index_select(-2, self._right)
+            scale = self.count / (self.count - 1)
+            spread = left * right * (scale * self._signs[:, None]) - self._raw[..., None]
+            if not self._normalize:
+                return spread
+            # The delta method, as for the normalised HSIC.
+            floor = torch.finfo(self._variance.dtype).eps
+            first, second = (
+                each.square() * scale / self._variance.index_select(-1, side).clamp(min=floor)[..., None] - 1
+                for each, side in ((left, self._left), (right, self._right))
+            )
+            return spread / self._roots[..., None] - self.value[..., None] / 2 * (first + second)
