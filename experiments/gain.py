@@ -62,7 +62,8 @@ class Arm:
     """One way to fit a model.
 
     Args:
-        knowledge: how the statements are changed, see `altered`; None fits without statements.
+        knowledge: how the statements are changed, see `altered`, or "signed": with their directions; None fits
+            without statements.
         build: returns the model from the number of columns; by default the model itself is fitted.
         settings: of the `Synthesizer`.
         obeyed: whether the model with statements is kept even if they harm.
@@ -97,6 +98,7 @@ WORLDS = (*sets.WORLDS, "solar")
 SMALL = ("concrete", "solar", "diabetes", "wine", "toy")
 STAGES = {
     "claim": Stage(("default", "flipped"), tuple(sets.SETS), members=ENSEMBLE),
+    "signed": Stage(("default", "signed"), tuple(sets.SETS), members=ENSEMBLE),
     "worlds": Stage(("default", "flipped", "l2", "dropout", "gaussian", "dedicated"), (*WORLDS, *sets.OWN)),
     "curve": Stage(("default",), (*WORLDS, "holzinger", "bfi"), (20, ROWS, 80, 160, 320), ("factor", "vae")),
     "sensitivity": Stage(
@@ -135,6 +137,7 @@ def arms(model: str, name: str, columns: Sequence[str]) -> dict[str, Arm]:
         **({"undropped": Arm(settings=Settings(dropout=0.0))} if model == "vae" else {}),
         "gaussian": Arm(),
         "default": Arm("stated"),
+        "signed": Arm("signed"),
         "flipped": Arm("flipped"),
         "turned one": Arm("turned one"),
         "half": Arm("half"),
@@ -163,9 +166,11 @@ def altered(knowledge: Knowledge, how: str, random: np.random.Generator) -> Know
             return found
 
 
-def prepared(name: str, seed: int, rows: int = ROWS) -> tuple[pd.DataFrame, pd.DataFrame, Knowledge]:
+def prepared(
+    name: str, seed: int, rows: int = ROWS, *, signed: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame, Knowledge]:
     """Return training rows, held-out rows, and the statements about columns that vary in training."""
-    table, knowledge = sets.load(name), sets.knowledge(name)
+    table, knowledge = sets.load(name), sets.knowledge(name, signed=signed)
     named = [column for column in table if column in set(knowledge.features)]
     others = [column for column in table if column not in named]
     table = table[named + others[: max(0, COLUMNS - len(named))]].dropna().astype(float)
@@ -213,7 +218,9 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, members: i
         return None
     chosen = arms(model, name, list(map(str, train)))[arm]
     stated = None
-    if chosen.knowledge is not None:
+    if chosen.knowledge == "signed":
+        stated = prepared(name, seed, rows, signed=True)[2]
+    elif chosen.knowledge is not None:
         stated = altered(knowledge, chosen.knowledge, np.random.default_rng(seed))
     findings = audit(train, knowledge if stated is None else stated)
     line: dict[str, Any] = {

@@ -19,7 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from experiments import worlds
 from moreso import Knowledge
-from moreso.cli import knowledge_text, patients
+from moreso.cli import patients
 
 KNOWLEDGE = Path(__file__).parent / "knowledge"
 
@@ -77,18 +77,19 @@ def load(name: str) -> pd.DataFrame:
     return ALL[name].load()
 
 
-def knowledge(name: str) -> Knowledge:
+def knowledge(name: str, *, signed: bool = False) -> Knowledge:
     """Return what an expert would say of the table; needs no optional package.
+
+    Args:
+        name: the set.
+        signed: whether directions are among the statements.
 
     Raises:
         KeyError: there is no such set.
     """
     each = ALL[name]
-    if each.known is not None:
-        return each.known(each.load())
-    if each.load is patients:
-        return Knowledge.parse(knowledge_text())
-    return Knowledge.read(KNOWLEDGE / f"{name}.txt")
+    found = Knowledge.read(KNOWLEDGE / f"{name}.txt") if each.known is None else each.known(each.load())
+    return found if signed else Knowledge(found.relations, found.groups)
 
 
 def there(names: Iterable[str]) -> list[str]:
