@@ -38,8 +38,8 @@ Measures:
   deviations.
 
 A run is a line of JSON in experiments/results/fusion.jsonl; what is there is not run again. `microimpute` is no rival:
-its version 0.2.5 needs NumPy below 2 and scikit-learn in versions of its own. Its main method, a forest, is like
-`forest`.
+the version that installs under Python 3.11, 0.2.5, needs NumPy below 2 and its own versions of much else. Its main
+method, a forest, is like `forest`.
 """
 
 import time
