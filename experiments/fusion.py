@@ -268,9 +268,9 @@ def known(name: str, arm: str, tables: tuple[pd.DataFrame, ...], seed: int) -> K
     if arm == "plain":
         return None
     how = "directions" if arm == "obeyed" else arm
-    stated = fusions.altered(fusions.statements(name), how, np.random.default_rng(seed))
+    stated = fusions.altered(fusions.knowledge(name), how, np.random.default_rng(seed))
     fixed = {column for table in tables for column in table if table[column].nunique() < 2}
-    return Knowledge.parse(fusions.text(stated)).restrict([c for c in TASKS[name].columns if c not in fixed])
+    return stated.restrict([c for c in TASKS[name].columns if c not in fixed])
 
 
 def run(name: str, rows: int, seed: int, model: str, arm: str) -> Line | None:

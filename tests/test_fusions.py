@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from experiments import fusion, fusions, sets
-from experiments.fusions import TASKS, Statement, Task
+from experiments.fusions import TASKS, Task
 from scipy.stats import multivariate_normal
-
-from moreso import Knowledge
 
 BUNDLED = [name for name in TASKS if sets.SETS[name].package is None]
 TASK = Task(("x",), ("y1", "y2"), ("z1", "z2"), "z1")
@@ -33,18 +31,17 @@ def two(n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_statements_decide_unseen_pairs_and_agree_with_each_other(name: str) -> None:
-    task, stated = TASKS[name], fusions.statements(name)
+    task, stated = TASKS[name], fusions.knowledge(name)
     unseen = {frozenset(pair) for pair in task.unseen}
-    assert 6 <= len(stated) <= 10 and fusions.consistent(stated)
+    assert 6 <= len(stated.relations) <= 12 and not stated.contradictions()
     assert len(set(task.columns)) == len(task.columns) and task.target in task.second
     assert min(len(task.first), len(task.second)) >= 3 and 1 <= len(task.common) <= 6
-    for statement in stated:
-        assert {statement.ref, *(column for _, column in statement.sides)} <= set(task.columns)
-        assert fusions.about(statement, unseen)
-        # A direction is stated only of what no table shows.
-        assert set(statement.signs) <= unseen
-    lines = (fusions.KNOWLEDGE / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    assert all("#" in line for line in lines if line)
+    assert set(stated.features) <= set(task.columns)
+    for relation in stated.relations:
+        assert unseen & {frozenset((*relation.ref, *side)) for side in (relation.plus, relation.minus)}
+    # A direction is stated only of what no table shows.
+    assert {direction.pair for direction in stated.directions} <= unseen
+    assert all(statement.reason for statement in stated)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -59,31 +56,16 @@ def test_every_file_belongs_to_a_task() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_statements_are_read_as_their_text_says(name: str) -> None:
-    stated = fusions.altered(fusions.statements(name), "relations", np.random.default_rng(0))
-    found = Knowledge.parse(fusions.text(stated))
-    assert len(found) == sum(len(statement.sides) - 1 for statement in stated)
-    assert set(found.features) <= set(TASKS[name].columns)
-
-
-@pytest.mark.parametrize("name", TASKS)
 def test_what_is_turned_round_is_half_and_free_of_contradictions(name: str) -> None:
-    stated = fusions.statements(name)
-    signs = {pair: sign for statement in stated for pair, sign in statement.signs.items()}
+    stated = fusions.knowledge(name)
+    assert fusions.altered(stated, "relations", np.random.default_rng(0)).statements == stated.relations
     for seed in range(5):
         turned = fusions.altered(stated, "flipped signs", np.random.default_rng(seed))
-        after = {pair: sign for statement in turned for pair, sign in statement.signs.items()}
-        assert sum(after[pair] != sign for pair, sign in signs.items()) == len(signs) // 2
+        assert turned.relations == stated.relations
         flipped = fusions.altered(stated, "flipped", np.random.default_rng(seed))
-        assert sum(one != other for one, other in zip(stated, flipped, strict=True)) == len(stated) // 2
-        assert fusions.consistent(turned) and fusions.consistent(flipped)
-
-
-def test_contradictions_of_order_and_of_sign_are_found() -> None:
-    one = Statement("a", (("+", "b"), ("", "c")))
-    assert str(one) == "a: +b > c" and fusions.consistent([one, Statement("b", (("+", "a"), ("", "c")))])
-    assert not fusions.consistent([one, Statement("b", (("-", "a"), ("", "c")))])
-    assert not fusions.consistent([one, Statement("a", (("", "c"), ("", "b")))])
+        for before, after in ((stated.directions, turned.directions), (stated.statements, flipped.statements)):
+            assert sum(one != other for one, other in zip(before, after, strict=True)) == len(before) // 2
+        assert not turned.contradictions() and not flipped.contradictions()
 
 
 @pytest.mark.parametrize("arm", fusion.COMPLETING)
