@@ -8,7 +8,18 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from moreso import Direction, Knowledge, KnowledgeError, Regularizer, Relation, Settings, Synthesizer, Verdict, audit
+from moreso import (
+    Direction,
+    Knowledge,
+    KnowledgeError,
+    Regularizer,
+    Relation,
+    Settings,
+    Synthesizer,
+    Verdict,
+    audit,
+    derive,
+)
 from moreso.dependence import RelativeDependence, median_bandwidth
 from moreso.relations import DataError
 from moreso.tabular import Reading, TableEncoder, measure, read_table
@@ -108,6 +119,13 @@ def test_rows_with_a_wrong_sign_are_refused_with_all_problems() -> None:
     with pytest.raises(KnowledgeError) as error:
         Knowledge.from_records([{"ref": ["a", "c"], "plus": "b", "minus": "d", "sign": "up"}])
     assert len(error.value.problems) == 3
+
+
+def test_a_drawing_gives_directions_only_when_asked() -> None:
+    places = {"a": 0.0, "b": 1.0, "c": 9.0, "d": 10.0}
+    plain, rising = (derive.from_ordering(places, per_feature=1, rising=rising) for rising in (False, True))
+    assert not plain.directions and rising.relations == plain.relations
+    assert sorted(str(each).split("  #")[0] for each in rising.directions) == ["a: +b", "c: +d"]
 
 
 # What is measured.

@@ -130,6 +130,7 @@ def audit(
 @click.option("--unit", default="", help="Unit of the distances, for the reasons.")
 @click.option("--ratio", type=float, default=3.0, show_default=True, help="Least ratio of distances, minus to plus.")
 @click.option("--per-feature", type=int, default=3, show_default=True, help="Maximum number of statements per ref.")
+@click.option("--rising", is_flag=True, help="State also that close features rise together.")
 @reads_tables
 def derive(
     drawing: Path,
@@ -140,6 +141,7 @@ def derive(
     unit: str,
     ratio: float,
     per_feature: int,
+    rising: bool,
     reading: tabular.Reading,
 ) -> None:
     """Derive statements from a DRAWING: near features depend on each other more than far ones.
@@ -160,7 +162,7 @@ def derive(
     assert found is not None
     tell(f"{drawing}: {note}" for note in found.notes)
     with misuse():
-        known = found.knowledge(ratio, per_feature)
+        known = found.knowledge(ratio, per_feature, rising=rising)
         if output is not None:
             known.write(output)
     if output is None:

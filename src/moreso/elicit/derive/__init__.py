@@ -2,7 +2,8 @@
 
 Features that are close depend on each other more. If far is at least `ratio` (3) times as distant from ref as near is,
 the statement `ref: near > far` is derived. In the sources that were measured, at least nine in ten such statements held
-(docs/decisions/0006-derive.md). So audit them: `moreso.audit(data, knowledge)`.
+(docs/decisions/0006-derive.md). So audit them: `moreso.audit(data, knowledge)`. A drawing shows no direction, so
+statements have one only if you say that close features rise together: `rising=True`.
 
 >>> import pandas as pd
 >>> from moreso import derive
@@ -36,6 +37,7 @@ def from_map(
     features: Iterable[str] | None = None,
     ratio: float = RATIO,
     per_feature: int = PER_FEATURE,
+    rising: bool = False,
 ) -> Knowledge:
     """Derive statements from positions on a map, by straight lines or by great circles in kilometres.
 
@@ -50,6 +52,7 @@ def from_map(
             looks like one of them is taken for it, with a warning.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
         per_feature: the most statements with one feature as ref.
+        rising: also state that close features rise together.
 
     Raises:
         ValueError: columns are missing, names repeat, coordinates are not finite numbers, there are fewer than 3
@@ -60,7 +63,7 @@ def from_map(
     berlin: potsdam > munich  # 23.2 km against 506 km
     potsdam: berlin > munich  # 23.2 km against 490 km
     """
-    return _derive(from_sites(sites, features, unit), ratio, per_feature)
+    return _derive(from_sites(sites, features, unit), ratio, per_feature, rising)
 
 
 def from_graph(
@@ -71,6 +74,7 @@ def from_graph(
     features: Iterable[str] | None = None,
     ratio: float = RATIO,
     per_feature: int = PER_FEATURE,
+    rising: bool = False,
 ) -> Knowledge:
     """Derive statements from connections, by the shortest paths in steps or in lengths of edges.
 
@@ -87,6 +91,7 @@ def from_graph(
         features: the nodes that statements may name; paths may pass through others, such as junctions without a sensor.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
         per_feature: the most statements with one feature as ref.
+        rising: also state that close features rise together.
 
     Raises:
         ValueError: edges lack a length of at least 0, there are fewer than 3 features, or no statement reaches the
@@ -96,7 +101,7 @@ def from_graph(
     a: b > d  # 1 step against 3 steps
     d: c > a  # 1 step against 3 steps
     """
-    return _derive(from_edges(graph, features, length, unit), ratio, per_feature)
+    return _derive(from_edges(graph, features, length, unit), ratio, per_feature, rising)
 
 
 def from_hierarchy(
@@ -105,6 +110,7 @@ def from_hierarchy(
     features: Iterable[str] | None = None,
     ratio: float = RATIO,
     per_feature: int = PER_FEATURE,
+    rising: bool = False,
 ) -> Knowledge:
     """Derive statements from a hierarchy, by the steps up to the first level that two features share.
 
@@ -119,6 +125,7 @@ def from_hierarchy(
         features: the names that statements may use; by default all.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
         per_feature: the most statements with one feature as ref.
+        rising: also state that close features rise together.
 
     Raises:
         ValueError: names repeat or lack a level, there are fewer than 3 features, or no statement reaches the ratio.
@@ -127,7 +134,7 @@ def from_hierarchy(
     m1: m2 > sun  # 1 step against 3 steps
     m2: m1 > sun  # 1 step against 3 steps
     """
-    return _derive(from_levels(levels, features), ratio, per_feature)
+    return _derive(from_levels(levels, features), ratio, per_feature, rising)
 
 
 def from_ordering(
@@ -137,6 +144,7 @@ def from_ordering(
     features: Iterable[str] | None = None,
     ratio: float = RATIO,
     per_feature: int = PER_FEATURE,
+    rising: bool = False,
 ) -> Knowledge:
     """Derive statements from differences of positions on a line, such as wavelengths, depths or maturities.
 
@@ -148,6 +156,7 @@ def from_ordering(
         features: the names that statements may use; by default all.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
         per_feature: the most statements with one feature as ref.
+        rising: also state that close features rise together.
 
     Raises:
         ValueError: names repeat or have no position, there are fewer than 3 features, or no statement reaches the
@@ -157,7 +166,7 @@ def from_ordering(
     w900: w910 > w960  # 10 nm against 60 nm
     w910: w900 > w960  # 10 nm against 50 nm
     """
-    return _derive(from_positions(positions, features, unit), ratio, per_feature)
+    return _derive(from_positions(positions, features, unit), ratio, per_feature, rising)
 
 
 def read(
@@ -169,6 +178,7 @@ def read(
     features: Iterable[str] | None = None,
     ratio: float = RATIO,
     per_feature: int = PER_FEATURE,
+    rising: bool = False,
 ) -> Knowledge:
     """Derive statements from a drawing in a file.
 
@@ -187,15 +197,16 @@ def read(
         features: the names that statements may use; by default all.
         ratio: the smallest allowed ratio of the distance of minus to that of plus, above 1.
         per_feature: the most statements with one feature as ref.
+        rising: also state that close features rise together.
 
     Raises:
         ValueError: the file is not a drawing of these kinds; or as for the function of its kind.
     """
-    return _derive(measure(path, kind, features=features, length=length, unit=unit), ratio, per_feature)
+    return _derive(measure(path, kind, features=features, length=length, unit=unit), ratio, per_feature, rising)
 
 
-def _derive(found: Distances, ratio: float, per_feature: int) -> Knowledge:
+def _derive(found: Distances, ratio: float, per_feature: int, rising: bool) -> Knowledge:
     """Return the statements, with a warning for each name that was taken for a feature."""
     for note in found.notes:
         warnings.warn(note, stacklevel=3)
-    return found.knowledge(ratio, per_feature)
+    return found.knowledge(ratio, per_feature, rising=rising)

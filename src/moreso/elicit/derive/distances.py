@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from moreso.relations import Knowledge, Relation, raise_problems
+from moreso.relations import Direction, Knowledge, Relation, raise_problems
 
 RATIO = 3.0
 PER_FEATURE = 3
@@ -35,7 +35,7 @@ class Distances:
     left_out: int = 0
     notes: tuple[str, ...] = ()
 
-    def knowledge(self, ratio: float = RATIO, per_feature: int = PER_FEATURE) -> Knowledge:
+    def knowledge(self, ratio: float = RATIO, per_feature: int = PER_FEATURE, *, rising: bool = False) -> Knowledge:
         """Return statements `ref: near > far` in which far is at least `ratio` times as distant from ref as near is.
 
         Each ref gets its `per_feature` nearest features as plus, each against the closest feature that is far enough.
@@ -45,6 +45,11 @@ class Distances:
 
         All statements follow the order of the pairs by distance, so they cannot contradict each other. Statements that
         follow from others are left out at the end.
+
+        Args:
+            ratio: the least ratio of the distances.
+            per_feature: the most statements with one feature as ref.
+            rising: also state that ref rises with near.
 
         Raises:
             ValueError: the settings are out of range, or no statement reaches the ratio.
@@ -61,7 +66,14 @@ class Distances:
                 )
         if not relations:
             raise ValueError(self._no_statement(distance, ratio))
-        return Knowledge(tuple(relations)).reduction()
+        reduced = Knowledge(tuple(relations)).reduction()
+        if not rising:
+            return reduced
+        directions = {}
+        for relation in reduced.relations:
+            found = Direction(relation.ref[0], relation.plus[0], 1, reason=relation.reason)
+            directions.setdefault(found.pair, found)
+        return Knowledge((*reduced, *directions.values()))
 
     def _why(self, ref: int, near: int, far: int) -> str:
         one, two = (self._say(float(self.matrix[ref, other])) for other in (near, far))
