@@ -1,9 +1,14 @@
-"""Level and power of the test of relative dependence, inside binomial bounds."""
+"""Level and power of the test of relative dependence, inside binomial bounds, and what P(holds | rows) promises."""
 
+import re
+import sys
+from collections.abc import Callable
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from moreso import Knowledge, audit, relative_test
 
@@ -69,3 +74,126 @@ def test_the_audit_finds_strong_differences_and_never_the_converse() -> None:
     assert found.count("holds") + found.count("already certain") > 0.95 * RUNS
     assert "contradicted" not in found
     assert verdicts(0.4, 0.8, 100).count("contradicted") > 0.95 * RUNS
+
+
+Column = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def category(levels: int, skewed: bool) -> Column:
+    """Draw a category whose levels are equally frequent, or ever rarer."""
+    shares = 0.6 ** np.arange(levels) + 1e-3 if skewed else np.ones(levels)
+    names = np.array([f"level {i}" for i in range(levels)], dtype=object)
+    return lambda random, n: names[random.choice(levels, n, p=shares / shares.sum())]
+
+
+def even(random: np.random.Generator, n: int) -> np.ndarray:
+    return random.normal(size=n)
+
+
+COLUMNS: dict[str, Column] = {
+    "number": even,
+    "ties": lambda random, n: random.poisson(0.7, n).astype(float),
+    "zeros": lambda random, n: np.where(random.random(n) < 0.8, 0, random.lognormal(size=n)),
+    "heavy tails": lambda random, n: random.standard_cauchy(n),
+    **{f"{levels} even levels": category(levels, False) for levels in (2, 5, 20, 50)},
+    **{f"{levels} skewed levels": category(levels, True) for levels in (2, 5, 20, 50)},
+}
+"""Columns by their distribution."""
+
+
+def false_claims(n: int, plus: str, ref: str, runs: int) -> np.ndarray:
+    """Return the levels at which 'ref: plus > minus' would hold, and be contradicted, between independent columns."""
+    found = []
+    for seed in range(runs):
+        random = np.random.default_rng(seed)
+        own = {f"plus{i}": even(random, n) for i in range(5)} if plus == "group" else {"plus": COLUMNS[plus](random, n)}
+        table = pd.DataFrame({"ref": COLUMNS[ref](random, n), **own, "minus": even(random, n)})
+        (finding,) = audit(table, f"ref: {{{', '.join(own)}}} > minus")
+        positive = finding.normalized_gap > 0
+        found.append((finding.pvalue if positive else 1.0, 1.0 if positive else finding.converse_pvalue))
+    return np.array(found)
+
+
+@pytest.fixture
+def no_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half-samples take most of the time of a small audit, and decide nothing."""
+    monkeypatch.setattr(sys.modules["moreso._audit.testing"], "SPLITS", 1)
+
+
+WIDE = "50 even levels", "20 even levels", "zeros"
+"""Where the normal law alone made false claims most often."""
+
+
+def test_independence_is_rarely_taken_for_an_order(no_halves: None) -> None:
+    runs = 60
+    found = np.concatenate([false_claims(100, plus, "number", runs) for plus in WIDE])
+    for level in (0.05, 0.2):
+        holds, contradicted = (found <= level).sum(axis=0)
+        assert max(holds, contradicted) <= binom.ppf(0.999, len(found), level)
+        # The normal law alone gives 20%.
+        assert holds < 0.15 * len(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ref", ["number", "5 even levels"])
+@pytest.mark.parametrize(("n", "runs"), [(30, 200), (100, 200), (1000, 40), (5000, 5)])
+def test_the_level_of_the_audit_under_independence(n: int, runs: int, ref: str, no_halves: None) -> None:
+    """For each kind of column, and for all together; texts that nearly name the rows are refused."""
+    kinds = [plus for plus in (*COLUMNS, "group") if int(re.sub(r"\D", "", plus) or 1) * 4 < n]
+    found = [false_claims(n, plus, ref, runs) <= 0.05 for plus in kinds]
+    for plus, claims in zip(kinds, found, strict=True):
+        assert claims.sum(axis=0).max() <= binom.ppf(0.9999, runs, 0.05), plus
+    assert np.concatenate(found).sum(axis=0).max() <= binom.ppf(0.999, len(kinds) * runs, 0.05)
+
+
+@pytest.mark.slow
+def test_independence_costs_no_power(no_halves: None) -> None:
+    """The share of tables in which the statement holds, beside that by the normal law alone, as p-values of gaps."""
+    for n in (40, 100):
+        with_null = without = 0
+        for seed in range(100):
+            random = np.random.default_rng(seed)
+            x, noise, minus = random.normal(size=(3, n))
+            cut = np.searchsorted(np.quantile(0.6 * x + 0.8 * noise, [0.2, 0.4, 0.6, 0.8]), 0.6 * x + 0.8 * noise)
+            table = pd.DataFrame({"ref": x, "plus": np.array(list("abcde"))[cut], "minus": minus})
+            (finding,) = audit(table, "ref: plus > minus")
+            with_null += finding.verdict.holds
+            without += norm.sf(finding.gap / finding.standard_error) <= 0.05 and finding.normalized_gap > 0
+        assert without - with_null <= 3
+        assert with_null > (20 if n == 40 else 70)
+
+
+def test_rows_in_time_keep_the_level(no_halves: None) -> None:
+    """Neighbours that depend on each other raise the HSIC of independent columns."""
+    runs, n = 40, 200
+    holds = naive = 0
+    for seed in range(runs):
+        steps = np.random.default_rng(seed).normal(size=(n, 3))
+        for i in range(1, n):
+            steps[i, :2] += 0.9 * steps[i - 1, :2]
+        table = pd.DataFrame(steps, columns=["ref", "plus", "minus"])
+        holds += audit(table, "ref: plus > minus", block=10).findings[0].pvalue <= 0.05
+        naive += audit(table, "ref: plus > minus").findings[0].pvalue <= 0.05
+    assert holds <= binom.ppf(0.999, runs, 0.05) < naive
+
+
+def test_statements_hold_as_often_as_their_bits_promise(no_halves: None) -> None:
+    """Dependences of random strength; P = 2 ** -bits on 40 rows, and the order that they were made with."""
+    chances, right = [], []
+    for seed in range(150):
+        random = np.random.default_rng(seed)
+        ref = random.normal(size=40)
+        strength = random.uniform(0, 0.95, size=4)
+        sides = strength * ref[:, None] + np.sqrt(1 - strength**2) * random.normal(size=(40, 4))
+        table = pd.DataFrame({"ref": ref, **{f"x{i}": sides[:, i] for i in range(4)}})
+        for finding, (a, b) in zip(
+            audit(table, "ref: x0 > x1\nref: x2 > x3"), strength.reshape(2, 2).tolist(), strict=True
+        ):
+            chance = 2.0**-finding.bits
+            chances.append(max(chance, 1 - chance))
+            right.append((a > b) == (chance > 0.5))
+    promised, truth = np.array(chances), np.array(right)
+    for low, high in ((0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
+        own = (promised >= low) & (promised < high)
+        error = np.sqrt((promised[own] * (1 - promised[own])).sum()) / own.sum()
+        assert truth[own].mean() == pytest.approx(promised[own].mean(), abs=3.3 * error), (low, own.sum())

@@ -11,9 +11,18 @@ import torch
 
 from moreso._audit.blocks import BLOCKS, block_length, halves
 from moreso._audit.findings import Audit, Finding, Verdict
-from moreso.dependence import MIN_ROWS, ROUND_OFF, RelativeDependence, TooManyRowsError
-from moreso.relations import Knowledge, count_problems, explain_contradiction, raise_problems
-from moreso.tabular import Measured, as_table, expand, measure, table_problems, thin
+from moreso._audit.information import (
+    BOOTSTRAP_ROWS,
+    Information,
+    bits_of,
+    bootstrap_error,
+    cells_of,
+    joint,
+    standardize,
+)
+from moreso.dependence import MIN_ROWS, ROUND_OFF, RelativeDependence, TooManyRowsError, null_pvalue
+from moreso.relations import Knowledge, Relation, count_problems, explain_contradiction, raise_problems
+from moreso.tabular import MAX_ROWS, Measured, as_table, expand, measure, table_problems, thin
 
 FEW_ROWS = 50
 """Below this many rows, the audit uses the jackknife's larger standard error."""
@@ -27,7 +36,10 @@ HALF_ROWS = 1000
 SPLITS = 10
 """The number of random splits into two half-samples."""
 
-NUMBERS = ("gap", "standard_error", "normalized_gap", "pvalue", "converse_pvalue", "stability")
+SHIFTS = 30
+"""In a time series, independence is judged by this many circular shifts of one side."""
+
+NUMBERS = ("gap", "standard_error", "normalized_gap", "pvalue", "converse_pvalue", "stability", "bits")
 """The fields of `Finding` that are measured."""
 
 
@@ -42,7 +54,9 @@ def audit(
     """Test every relation on data.
 
     Each gap gets a one-sided test (`relative_test`) and the test of its converse, both corrected for the number of
-    relations by Holm's method. A verdict other than 'undecided' also needs a normalised gap of the same sign. Columns
+    relations by Holm's method. Near independence the law of a gap is not normal, so each of these tests also asks
+    whether ref depends on the larger side at all (`dependence.null_pvalue`), and its p-value is the larger of both.
+    A verdict other than 'undecided' also needs a normalised gap of the same sign. Columns
     are standardised, so that the features of one group have equal weight. Text and categorical columns are compared as
     levels, any two equally far apart. The bandwidth is the median distance.
 
@@ -73,7 +87,7 @@ def audit(
     References:
         Bounliphone et al., ICML 2015 (the test). Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
         Kunsch, "The Jackknife and the Bootstrap for General Stationary Observations", Annals of Statistics 1989
-        (blocks).
+        (blocks). Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981.
 
     >>> inlet = np.random.default_rng(0).normal(size=100)
     >>> table = pd.DataFrame({"outlet": inlet**2, "inlet": inlet, "ambient": inlet[::-1]})
@@ -87,7 +101,7 @@ def audit(
     block = int(block)
     length = max(block, block_length(table.rows))
     order = np.arange(len(data))
-    found = _gaps(table, knowledge, order // block, order // length)
+    found, spread = _gaps(table, knowledge, order // block, order // length)
     verdicts = _judge(found, level)
     findings = tuple(
         Finding(
@@ -98,7 +112,9 @@ def audit(
         )
         for i, relation in enumerate(knowledge)
     )
-    return Audit(findings, knowledge, level, (*renamed, *_notes(findings, knowledge, table, block, length)))
+    notes = *renamed, *_notes(findings, knowledge, table, block, length)
+    together = _together(knowledge, found, spread, verdicts)
+    return Audit(findings, knowledge, level, notes, together.nats, together.at_least)
 
 
 def level_problems(level: float, block: int, rows: int | None = None) -> list[str]:
@@ -153,6 +169,16 @@ def _judge(found: dict[str, np.ndarray], level: float) -> list[Verdict]:
     return [next(verdict for verdict, applies in first_that_applies if applies[i]) for i in range(len(tested))]
 
 
+def _together(
+    knowledge: Knowledge, found: dict[str, np.ndarray], spread: np.ndarray, verdicts: Sequence[Verdict]
+) -> Information:
+    """Return what the statements say together, without those that the rows contradict, which no fit trains."""
+    kept = [index for index, verdict in enumerate(verdicts) if verdict is not Verdict.CONTRADICTED]
+    relations = [knowledge.relations[index] for index in kept]
+    seen = found["rows"][kept] >= MIN_ROWS
+    return joint(relations, standardize(found["gap"][kept], found["spread"][kept]), spread[kept], seen)
+
+
 def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, block: int, length: int) -> list[str]:
     """Return what a reader of the audit should know, one sentence per note."""
     notes = [explain_contradiction(cycle) for cycle in knowledge.contradictions()]
@@ -187,8 +213,13 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, b
     return notes
 
 
-def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the numbers of all findings; relations with the same complete rows share the work."""
+def _gaps(
+    table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the numbers of all findings, and the contribution of each cell of rows to each gap.
+
+    Relations with the same complete rows share the work.
+    """
     place = {name: index for index, name in enumerate(table.columns)}
     expanded = list(expand(knowledge, table.parts, table.ranks))
     columns = [[place[name] for group in relation.groups for name in group] for relation in expanded]
@@ -197,7 +228,9 @@ def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks
     for index, (relation, own) in enumerate(zip(expanded, columns, strict=True)):
         complete = present[:, own].all(axis=1)
         shared[np.packbits(complete).tobytes(), len(own) > len(relation.groups)].append(index)
-    found = {name: np.full(len(knowledge), np.nan) for name in (*NUMBERS, "rows")}
+    found = {name: np.full(len(knowledge), np.nan) for name in (*NUMBERS, "spread", "rows")}
+    cells = cells_of(blocks)
+    sums = np.zeros((len(knowledge), int(cells.max()) + 1))
     for (pattern, grouped), indices in shared.items():
         complete = np.unpackbits(np.frombuffer(pattern, dtype=np.uint8), count=len(table.rows)).astype(bool)
         found["rows"][indices] = complete.sum()
@@ -205,46 +238,98 @@ def _gaps(table: Measured, knowledge: Knowledge, blocks: np.ndarray, half_blocks
             continue
         relations = Knowledge(tuple(expanded[index] for index in indices))
         module = RelativeDependence(relations, table.columns, data=table.reference, normalize=True)
-        parts = [each if complete.all() else each[complete] for each in (table.rows, blocks, half_blocks)]
+        parts = [each if complete.all() else each[complete] for each in (table.rows, blocks, half_blocks, cells)]
         if grouped:
             parts = list(map(thin, parts))
         try:
-            values = _measure(module, *parts)
+            values, influence = _measure(module, table.reference, *parts)
         except TooManyRowsError:
-            values = _measure(module, *map(thin, parts))
+            values, influence = _measure(module, table.reference, *map(thin, parts))
+        sums[indices, : influence.shape[1]] = influence
         for name, value in values.items():
             found[name][indices] = value
-    return found
+    found["bits"] = bits_of(standardize(found["gap"], found["spread"]))
+    return found, sums
 
 
 def _measure(
-    module: RelativeDependence, rows: np.ndarray, blocks: np.ndarray, half_blocks: np.ndarray
-) -> dict[str, np.ndarray | int]:
+    module: RelativeDependence,
+    reference: np.ndarray,
+    rows: np.ndarray,
+    blocks: np.ndarray,
+    half_blocks: np.ndarray,
+    cells: np.ndarray,
+) -> tuple[dict[str, np.ndarray | int], np.ndarray]:
     m = len(rows)
     sample = torch.from_numpy(rows)
     ids, half_ids = (np.unique(each, return_inverse=True)[1] for each in (blocks, half_blocks))
     normalized = module(sample)
     raw = normalized.unnormalized()
     in_order = int(ids[-1]) + 1 < m
-    error = (raw.blocked_error(torch.from_numpy(ids)) if in_order else raw.standard_error).double().numpy()
+    plain, sums = raw.cell_sums(torch.from_numpy(cells))
+    error = (raw.blocked_error(torch.from_numpy(ids)) if in_order else plain).double().numpy()
     if m < FEW_ROWS:
         # The jackknife's variance is exactly this multiple of the plain one; with 4 rows it is infinite.
         with np.errstate(divide="ignore"):
             error = error * (np.sqrt(m * (m - 1)) / np.float64(m - MIN_ROWS))
     gap = raw.gap.double().numpy()
     statistic = torch.from_numpy(gap / np.maximum(error, ROUND_OFF))
+    spread = error
+    if m <= BOOTSTRAP_ROWS and not in_order:
+        spread = np.maximum(error, bootstrap_error(module, sample))
+    if in_order:
+        depends = _shifted_pvalues(module, reference, sample, -(-m // (int(ids[-1]) + 1)))
+    else:
+        depends = [pvalue.double().numpy() for pvalue in normalized.independence_pvalue()]
     held = [np.full(len(gap), np.nan)]
     if m >= 2 * MIN_ROWS:
         held = [(module(sample[half]).gap > 0).double().numpy() for half in halves(half_ids, HALF_ROWS, SPLITS)]
-    return {
+    values = {
         "gap": gap,
         "standard_error": error,
+        "spread": spread,
         "normalized_gap": normalized.gap.double().numpy(),
-        "pvalue": torch.special.ndtr(-statistic).numpy(),
-        "converse_pvalue": torch.special.ndtr(statistic).numpy(),
+        "pvalue": np.maximum(torch.special.ndtr(-statistic).numpy(), depends[0]),
+        "converse_pvalue": np.maximum(torch.special.ndtr(statistic).numpy(), depends[1]),
         "stability": np.mean(held, axis=0),
         "rows": m,
     }
+    return values, sums.numpy()
+
+
+def _shifted_pvalues(
+    module: RelativeDependence, reference: np.ndarray, rows: torch.Tensor, block: int
+) -> list[np.ndarray]:
+    """Return the p-values of 'ref is independent of plus' and of 'ref is independent of minus' for rows in time.
+
+    If neighbouring rows depend on each other, the unbiased HSIC is not 0 on average and varies more. Circular shifts of
+    ref by a block or more keep the order in time within both sides but not between them, and so give the mean and the
+    standard deviation of HSIC under independence. Long tables are thinned.
+
+    Args:
+        module: the statements.
+        reference: the rows that fix the bandwidths.
+        rows: the rows, in order.
+        block: how many of them may depend on each other.
+
+    References:
+        Chwialkowski & Gretton, "A Kernel Independence Test for Random Processes", ICML 2014.
+    """
+    most = HALF_ROWS if module.wide else MAX_ROWS
+    step = -(-len(rows) // most)
+    rows = rows[::step]
+    names = list(module.features)
+    moved = {name: f"moved\n{name}" for name in names}
+    relations = [Relation([moved[name] for name in each.ref], each.plus, each.minus) for each in module.knowledge]
+    both = RelativeDependence(
+        Knowledge(tuple(relations)), [*moved.values(), *names], data=np.hstack([reference, reference])
+    )
+    observed = torch.stack(both(torch.cat([rows, rows], dim=1)).sides())
+    least = -(-block // step)
+    shifts = np.unique(np.linspace(least, len(rows) - least, SHIFTS).astype(int)).tolist()
+    drawn = torch.stack([torch.stack(both(torch.cat([rows.roll(k, 0), rows], dim=1)).sides()) for k in shifts])
+    deviation = drawn.std(0).clamp(min=ROUND_OFF)
+    return list(null_pvalue(observed, drawn.mean(0), deviation).double().numpy())
 
 
 def _holm(pvalues: np.ndarray, level: float) -> np.ndarray:

@@ -109,7 +109,7 @@ def audit(
     if form is not None:
         # Only the table goes to stdout; the notes go to stderr, unless they are in the JSON object.
         click.echo(found.to_json() if form == "json" else found.to_frame().to_csv(index=False), nl=form == "json")
-        for note in found.notes if form == "csv" else ():
+        for note in (*found.notes, found.information) if form == "csv" else ():
             click.echo(note, err=True)
     else:
         console = plain_console()
@@ -118,6 +118,7 @@ def audit(
             console.print(f"{verdict}: {found.count(verdict)} ({verdict.sentence})")
         for note in found.notes:
             console.print(note, markup=False)
+        console.print(found.information)
     context.exit(1 if found.count(moreso.Verdict.CONTRADICTED) else 0)
 
 

@@ -9,6 +9,7 @@ gaps, standard errors and p-values.
 from moreso.dependence.engine import MIN_ROWS, TOLERANCE, Dependence, TooManyRowsError, exactly, hsic, in_bandwidths
 from moreso.dependence.kernels import CosineBasis, cosine_basis, gaussian_gram, median_bandwidth, spread_bandwidth
 from moreso.dependence.moments import Moments, Pairs
+from moreso.dependence.null import null_deviation, null_pvalue
 from moreso.dependence.relative import ROUND_OFF, Features, Gaps, RelativeDependence, RelativeTest, relative_test
 from moreso.dependence.samples import Samples
 
@@ -32,6 +33,8 @@ __all__ = [
     "hsic",
     "in_bandwidths",
     "median_bandwidth",
+    "null_deviation",
+    "null_pvalue",
     "relative_test",
     "spread_bandwidth",
 ]

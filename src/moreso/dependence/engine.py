@@ -199,6 +199,29 @@ def error_of(
         total = total.square().sum(-1)
     return total.sqrt() / count
 
+    def cell_sums(
+        self, plus: Int[Tensor, " gaps"], minus: Int[Tensor, " gaps"], cells: Int[Tensor, " m"]
+    ) -> tuple[Float[Tensor, " gaps"], Float[Tensor, "gaps cells"]]:
+        """Return the standard errors of value[plus] - value[minus], and how much the rows of each cell contribute.
+
+        With the sums S of the influences in cells, divided by the number of rows, S S' is the covariance of the
+        differences, on average over random cells and exactly if each row has its own. Both take one pass over the rows.
+
+        Args:
+            plus: positions of pairs.
+            minus: positions of pairs.
+            cells: the cell of each row, counted from 0.
+        """
+        total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
+        sums = total.new_zeros(len(plus), int(cells.max()) + 1)
+        start = 0
+        for each in self.influence():
+            difference = each.index_select(-2, plus) - each.index_select(-2, minus)
+            total += difference.square().sum(-1, dtype=torch.float64)
+            sums.index_add_(-1, cells[start : start + difference.shape[-1]], difference.double())
+            start += difference.shape[-1]
+        return (total.sqrt() / self.count).to(self.value.dtype), sums / self.count
+
 
 def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:
     """Yield what belongs to some members at a time, so that their features stay in the processor's cache.

@@ -14,11 +14,13 @@ from moreso.dependence.engine import ROWS, TOLERANCE, Dependence, check_rows, er
 from moreso.dependence.kernels import (
     beyond_rounding,
     ends_of,
+    gaussian_gram,
     gradient_problem,
     median_bandwidth,
     power_of_two,
     spread_bandwidth,
 )
+from moreso.dependence.null import null_deviation, null_pvalue
 from moreso.dependence.samples import Samples, as_tensor
 from moreso.relations import Direction, Knowledge, KnowledgeError
 
@@ -27,6 +29,9 @@ Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
 
 ROUND_OFF = 1e-12
 """Smaller standard errors are rounding error in double precision: HSIC with a column that varies in one row is 0."""
+
+WEIGHTED = 2**23
+"""The bootstrap takes as many draws at a time as keep this many numbers in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +154,28 @@ class Gaps:
         # As for the gaps, half precision is too coarse, even if the rest of a loop uses it.
         with torch.autocast(self.gap.device.type, enabled=False):
             return error_of(self.influence(), self.count, blocks).to(self.gap.dtype)
+
+    def cell_sums(
+        self, cells: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, " relations"], Float[Tensor, "relations cells"]]:
+        """Return the standard error of each gap and the sums S of its influence in cells of rows, for S S'.
+
+        See `Dependence.cell_sums`. Both are of one sample, without members.
+        """
+        return self._dependence.cell_sums(self._plus, self._minus, cells)
+
+    def independence_pvalue(self) -> tuple[Float[Tensor, " relations"], Float[Tensor, " relations"]]:
+        """Return bounds for the p-values of 'ref is independent of plus' and of 'ref is independent of minus'.
+
+        Only normalised gaps have them; see `moreso.dependence.null`. The rows must be independent.
+        """
+        pvalue = null_pvalue(self._dependence.value.detach(), 0.0, null_deviation(self._dependence.count))
+        return pvalue.index_select(-1, self._plus), pvalue.index_select(-1, self._minus)
+
+    def sides(self) -> tuple[Float[Tensor, "*members relations"], Float[Tensor, "*members relations"]]:
+        """Return the dependence of ref on plus, and that on minus, of which the gap is the difference."""
+        value = self._dependence.value
+        return value.index_select(-1, self._plus), value.index_select(-1, self._minus)
 
     @property
     def floored_error(self) -> Float[Tensor, "*members statements"]:
@@ -399,6 +426,43 @@ class RelativeDependence(nn.Module):
             z = z - (self.centres / self.bandwidths).to(z.dtype).index_select(-1, self.directed)[..., None, :]
         left, right = torch.searchsorted(self.directed, self.ends)
         return Covariances(z, left, right, self.signs, normalize=self.normalize)
+
+    def bootstrap(
+        self, rows: Float[Tensor, "n columns"], weights: Float[Tensor, "draws n"]
+    ) -> Float[Tensor, "draws relations"]:
+        """Return the gaps of weighted rows: differences of the V-statistics of HSIC, without gradient.
+
+        With Gram matrices K and L and weights w that sum to 1, the V-statistic is
+
+            w'(K o L)w + (w'Kw)(w'Lw) - 2 w'(Kw o Lw)
+
+        Unlike the unbiased estimator, it has a bias of order 1/n. Time O(draws n^2 pairs), so it is for few rows.
+
+        Args:
+            rows: the rows, with the features as columns.
+            weights: one set of weights of the rows per draw; for the Bayesian bootstrap, Dirichlet(1, ..., 1).
+
+        References:
+            Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981.
+        """
+        if self.bandwidths is None:
+            raise ValueError("the bootstrap needs fixed bandwidths. Pass 'data'.")
+        rows, weights = rows.detach().double(), weights.double()
+        widths = self.bandwidths.double()
+        grams = [gaussian_gram(self.read(rows, own), width) for own, width in zip(self.groups, widths, strict=True)]
+        size = max(1, WEIGHTED // (len(grams) * len(rows)))
+        draws = []
+        for w in weights.split(size):
+            means = [w @ gram for gram in grams]
+            totals = [(mean * w).sum(1) for mean in means]
+            values = torch.stack(
+                [
+                    ((w @ (grams[g] * grams[h]) - 2 * means[g] * means[h]) * w).sum(1) + totals[g] * totals[h]
+                    for g, h in self.pairs
+                ]
+            )
+            draws.append((values[self.plus] - values[self.minus]).T)
+        return torch.cat(draws)
 
     def _constant(self, ends: Tensor, others: Sequence[Tensor]) -> Constant | None:
         """Return which groups are constant, or None if all vary and all samples are finite.
