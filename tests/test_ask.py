@@ -34,13 +34,20 @@ def test_the_worth_is_what_a_decision_by_the_sign_would_lose(plant: pd.DataFrame
             z = gap / error
             draws = gap + error * norm.ppf((np.arange(20_000) + 0.5) / 20_000)
             assert question.worth == pytest.approx(np.maximum(-draws, 0).mean(), rel=1e-3), z
+            right = (draws > 0).mean()
+            # Both answers, each with the bits that an audit would give its statement.
+            said = -right * np.log2(right) - (1 - right) * np.log2(1 - right)
+            assert question.bits == pytest.approx(said, abs=1e-3)
     assert seen == len(found) > 0
 
 
 def test_the_first_are_worth_most_and_none_is_asked_too_often(plant: pd.DataFrame) -> None:
     table = plant.assign(**{f"noise{i}": np.random.default_rng(i).normal(size=60) for i in range(4)})
     found = ask(table, questions=12, per_feature=2)
-    assert [q.worth for q in found] == sorted((q.worth for q in found), reverse=True)
+    order = [(round(q.bits, 1), q.worth) for q in found]
+    assert order == sorted(order, reverse=True)
+    every = [round(q.bits, 1) for q in ask(table, questions=1000, per_feature=1000)]
+    assert every == sorted(every, reverse=True) and len(set(every)) > 3
     assert len(found) == 12
     for name in table.columns:
         assert sum(q.ref == name for q in found) <= 2

@@ -36,6 +36,7 @@ class Question:
         dependence: normalised HSIC of ref with `one` and with `two`, in these rows.
         standard_error: standard error of their difference.
         worth: the expected error of the order that these rows suggest, which an answer saves.
+        bits: what an answer is expected to say beyond these rows, at most 1.
     """
 
     ref: str
@@ -44,6 +45,7 @@ class Question:
     dependence: tuple[float, float]
     standard_error: float
     worth: float
+    bits: float
 
     def __str__(self) -> str:
         ref, one, two = map(write_name, (self.ref, self.one, self.two))
@@ -53,10 +55,17 @@ class Question:
 def ask(
     data: pd.DataFrame, features: Iterable[object] | None = None, *, questions: int = 20, per_feature: int = 3
 ) -> tuple[Question, ...]:
-    """Return the comparisons that these rows leave open, the most valuable first.
+    """Return the comparisons that these rows leave open, those with the most informative answers first.
 
-    For every feature and every two others, the gap d of the normalised HSICs and its standard error s are estimated. On
-    average, a decision by the sign of d is wrong by s (phi(z) - z Phi(-z)) with z = |d| / s; an answer saves this much.
+    For every feature and every two others, the gap d of the normalised HSICs and its standard error s are estimated.
+    With P = Phi(z), z = |d| / s, the order that these rows suggest is right, and an answer is expected to say
+    -P log2 P - (1 - P) log2 (1 - P) bits: the bits of each answer, weighed by the chance that it is given. Surprising
+    answers say more but are rare; the bits of one side alone would favour questions whose answer is nearly certain.
+
+    Bits know no size: two columns independent of ref differ by nothing that matters, and yet an answer says almost one
+    bit. So bits count to one decimal, about the accuracy of P, and equal ones are ordered by the error that an answer
+    saves: on average, a decision by the sign of d is wrong by s (phi(z) - z Phi(-z)).
+
     Rows with a missing value among the features are left out. Time O(features^2 rows + features^4) for numbers.
 
     Args:
@@ -148,14 +157,16 @@ def _choose(
         error = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance[np.ix_(at, at)], np.finfo(float).tiny))
         z = gap / error
         density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)
-        worth = error * (density - z * torch.special.ndtr(torch.from_numpy(-z)).numpy())
+        wrong = torch.special.ndtr(torch.from_numpy(-z))
+        worth = error * (density - z * wrong.numpy())
+        bits = (torch.special.entr(wrong) + torch.special.entr(1 - wrong)).numpy() / np.log(2)
         for i, j in zip(*np.nonzero((gap > 0) & (z < OPEN)), strict=True):
             sides = float(value[at[i]]), float(value[at[j]])
             pair = names[others[i]], names[others[j]]
-            found.append(Question(names[ref], *pair, sides, float(error[i, j]), float(worth[i, j])))
+            found.append(Question(names[ref], *pair, sides, float(error[i, j]), float(worth[i, j]), float(bits[i, j])))
     asked: Counter[frozenset[str] | str] = Counter()
     chosen: list[Question] = []
-    for question in sorted(found, key=lambda q: (-q.worth, q.ref, q.one, q.two)):
+    for question in sorted(found, key=lambda q: (-round(q.bits, 1), -q.worth, q.ref, q.one, q.two)):
         keys = question.ref, frozenset((question.ref, question.one)), frozenset((question.ref, question.two))
         if len(chosen) < questions and all(asked[key] < per_feature for key in keys):
             asked.update(keys)
@@ -174,7 +185,8 @@ def questionnaire(questions: Sequence[Question], rows: int) -> str:
         one, two = question.dependence
         lines += [
             "",
-            f"# in these rows: {one:.2f} and {two:.2f}, difference {one - two:+.2f} ± {question.standard_error:.2f}",
+            f"# in these rows: {one:.2f} and {two:.2f}, difference {one - two:+.2f} ± {question.standard_error:.2f}; "
+            f"an answer says about {question.bits:.1f} bits",
             str(question),
         ]
     return "\n".join([*head, *lines]) + "\n"
