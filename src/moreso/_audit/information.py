@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from moreso.dependence import ROUND_OFF, RelativeDependence
-from moreso.relations import Knowledge, Relation
+from moreso.relations import Direction, Knowledge, Statement
 
 BOOTSTRAP_ROWS = 100
 """Up to this many rows, the spread of a gap is at least that of the Bayesian bootstrap."""
@@ -76,19 +76,20 @@ def bits_of(statistic: np.ndarray) -> np.ndarray:
     return -torch.special.log_ndtr(torch.from_numpy(statistic)).numpy() / math.log(2)
 
 
-def joint(relations: Sequence[Relation], statistic: np.ndarray, spread: np.ndarray, seen: np.ndarray) -> Information:
+def joint(statements: Sequence[Statement], statistic: np.ndarray, spread: np.ndarray, seen: np.ndarray) -> Information:
     """Return what statements say together, by draws from the normal law of their gaps.
 
     Statements that were never observed together are ordered at random, as if each of their pairs of groups had a
-    dependence of the same law: a chain `a: b > c > d` of three such pairs holds with probability 1/6.
+    dependence of the same law: a chain `a: b > c > d` of three such pairs holds with probability 1/6. The direction of
+    such a pair holds with probability 1/2.
 
     Args:
-        relations: the statements.
+        statements: the statements.
         statistic: their gaps in standard errors.
         spread: the contribution of each cell of rows to each gap, of any scale; its Gram matrix gives the correlations.
         seen: which of them were observed.
     """
-    if Knowledge(tuple(relations)).contradictions():
+    if Knowledge(tuple(statements)).contradictions():
         return Information(math.inf)
     random = np.random.default_rng(0)
     norms = np.linalg.norm(spread[seen], axis=1, keepdims=True)
@@ -98,7 +99,7 @@ def joint(relations: Sequence[Relation], statistic: np.ndarray, spread: np.ndarr
     np.fill_diagonal(correlation, 1)
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.maximum(values, 0))
-    unseen = _differences([relation for relation, was in zip(relations, seen, strict=True) if not was])
+    unseen = _differences([each for each, was in zip(statements, seen, strict=True) if not was])
     held = 0
     for _ in range(DRAWS // AT_ONCE):
         drawn = statistic[seen] + random.normal(size=(AT_ONCE, len(root))) @ root.T
@@ -111,15 +112,18 @@ def joint(relations: Sequence[Relation], statistic: np.ndarray, spread: np.ndarr
     return Information(max(math.log(DRAWS), single), at_least=True)
 
 
-def _differences(relations: Sequence[Relation]) -> np.ndarray:
-    """Return the matrix that maps the dependences of pairs of groups to the gaps of statements."""
-    sides = [
-        [frozenset((frozenset(relation.ref), frozenset(side))) for side in (relation.plus, relation.minus)]
-        for relation in relations
-    ]
-    place = {pair: index for index, pair in enumerate(dict.fromkeys(pair for both in sides for pair in both))}
-    matrix = np.zeros((len(relations), len(place)))
-    for row, (plus, minus) in zip(matrix, sides, strict=True):
-        row[place[plus]] += 1
-        row[place[minus]] -= 1
+def _differences(statements: Sequence[Statement]) -> np.ndarray:
+    """Return the matrix that maps dependences and covariances of pairs, all independent, to the gaps of statements."""
+    terms: list[dict[object, int]] = []
+    for each in statements:
+        if isinstance(each, Direction):
+            terms.append({each.pair: each.sign})
+        else:
+            plus, minus = (frozenset((frozenset(each.ref), frozenset(side))) for side in (each.plus, each.minus))
+            terms.append({plus: 1, minus: -1})
+    place = {pair: index for index, pair in enumerate(dict.fromkeys(pair for own in terms for pair in own))}
+    matrix = np.zeros((len(statements), len(place)))
+    for row, own in zip(matrix, terms, strict=True):
+        for pair, sign in own.items():
+            row[place[pair]] = sign
     return matrix

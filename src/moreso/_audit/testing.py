@@ -51,7 +51,7 @@ def audit(
     block: int = 1,
     like: pd.DataFrame | None = None,
 ) -> Audit:
-    """Test every relation on data.
+    """Test every statement on data.
 
     Each gap gets a one-sided test (`relative_test`) and the test of its converse, both corrected for the number of
     relations by Holm's method. Near independence the law of a gap is not normal, so each of these tests also asks
@@ -174,9 +174,9 @@ def _together(
 ) -> Information:
     """Return what the statements say together, without those that the rows contradict, which no fit trains."""
     kept = [index for index, verdict in enumerate(verdicts) if verdict is not Verdict.CONTRADICTED]
-    relations = [knowledge.relations[index] for index in kept]
+    statements = [knowledge.statements[index] for index in kept]
     seen = found["rows"][kept] >= MIN_ROWS
-    return joint(relations, standardize(found["gap"][kept], found["spread"][kept]), spread[kept], seen)
+    return joint(statements, standardize(found["gap"][kept], found["spread"][kept]), spread[kept], seen)
 
 
 def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, block: int, length: int) -> list[str]:
@@ -302,6 +302,8 @@ def _shifted_pvalues(
 ) -> list[np.ndarray]:
     """Return the p-values of 'ref is independent of plus' and of 'ref is independent of minus' for rows in time.
 
+    Those of directions are 0: under independence the law of their gaps is normal, with the error over blocks.
+
     If neighbouring rows depend on each other, the unbiased HSIC is not 0 on average and varies more. Circular shifts of
     ref by a block or more keep the order in time within both sides but not between them, and so give the mean and the
     standard deviation of HSIC under independence. Long tables are thinned.
@@ -315,12 +317,18 @@ def _shifted_pvalues(
     References:
         Chwialkowski & Gretton, "A Kernel Independence Test for Random Processes", ICML 2014.
     """
+    pvalues = np.zeros((2, len(module.knowledge)))
+    ordered = [isinstance(statement, Relation) for statement in module.knowledge]
+    if not any(ordered):
+        return list(pvalues)
     most = HALF_ROWS if module.wide else MAX_ROWS
     step = -(-len(rows) // most)
     rows = rows[::step]
     names = list(module.features)
     moved = {name: f"moved\n{name}" for name in names}
-    relations = [Relation([moved[name] for name in each.ref], each.plus, each.minus) for each in module.knowledge]
+    relations = [
+        Relation([moved[name] for name in each.ref], each.plus, each.minus) for each in module.knowledge.relations
+    ]
     both = RelativeDependence(
         Knowledge(tuple(relations)), [*moved.values(), *names], data=np.hstack([reference, reference])
     )
@@ -329,7 +337,8 @@ def _shifted_pvalues(
     shifts = np.unique(np.linspace(least, len(rows) - least, SHIFTS).astype(int)).tolist()
     drawn = torch.stack([torch.stack(both(torch.cat([rows.roll(k, 0), rows], dim=1)).sides()) for k in shifts])
     deviation = drawn.std(0).clamp(min=ROUND_OFF)
-    return list(null_pvalue(observed, drawn.mean(0), deviation).double().numpy())
+    pvalues[:, ordered] = null_pvalue(observed, drawn.mean(0), deviation).double().numpy()
+    return list(pvalues)
 
 
 def _holm(pvalues: np.ndarray, level: float) -> np.ndarray:

@@ -199,28 +199,27 @@ def error_of(
         total = total.square().sum(-1)
     return total.sqrt() / count
 
-    def cell_sums(
-        self, plus: Int[Tensor, " gaps"], minus: Int[Tensor, " gaps"], cells: Int[Tensor, " m"]
-    ) -> tuple[Float[Tensor, " gaps"], Float[Tensor, "gaps cells"]]:
-        """Return the standard errors of value[plus] - value[minus], and how much the rows of each cell contribute.
 
-        With the sums S of the influences in cells, divided by the number of rows, S S' is the covariance of the
-        differences, on average over random cells and exactly if each row has its own. Both take one pass over the rows.
+def cell_sums(
+    influence: Iterable[Float[Tensor, "values chunk"]], count: int, cells: Int[Tensor, " m"]
+) -> tuple[Float[Tensor, " values"], Float[Tensor, "values cells"]]:
+    """Return the standard errors of values, and how much the rows of each cell contribute to each, in one pass.
 
-        Args:
-            plus: positions of pairs.
-            minus: positions of pairs.
-            cells: the cell of each row, counted from 0.
-        """
-        total = torch.zeros(len(plus), dtype=torch.float64, device=self.value.device)
-        sums = total.new_zeros(len(plus), int(cells.max()) + 1)
-        start = 0
-        for each in self.influence():
-            difference = each.index_select(-2, plus) - each.index_select(-2, minus)
-            total += difference.square().sum(-1, dtype=torch.float64)
-            sums.index_add_(-1, cells[start : start + difference.shape[-1]], difference.double())
-            start += difference.shape[-1]
-        return (total.sqrt() / self.count).to(self.value.dtype), sums / self.count
+    With the sums S of the influences in cells, divided by the number of rows, S S' is the covariance of the values, on
+    average over random cells and exactly if each row has its own.
+
+    Args:
+        influence: in chunks of rows, the contribution of each row to each value, with mean zero.
+        count: the number of rows.
+        cells: the cell of each row, counted from 0.
+    """
+    total, sums, start = torch.zeros(()), torch.zeros(()), 0
+    for chunk in influence:
+        found = chunk.new_zeros(len(chunk), int(cells.max()) + 1, dtype=torch.float64)
+        found.index_add_(-1, cells[start : start + chunk.shape[-1]], chunk.double())
+        total, sums = total.to(found) + chunk.square().sum(-1, dtype=torch.float64), sums.to(found) + found
+        start += chunk.shape[-1]
+    return total.sqrt() / count, sums / count
 
 
 def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:

@@ -10,7 +10,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from moreso.dependence.direction import Covariances
-from moreso.dependence.engine import ROWS, TOLERANCE, Dependence, check_rows, error_of, exactly, in_bandwidths
+from moreso.dependence.engine import (
+    ROWS,
+    TOLERANCE,
+    Dependence,
+    cell_sums,
+    check_rows,
+    error_of,
+    exactly,
+    in_bandwidths,
+)
 from moreso.dependence.kernels import (
     beyond_rounding,
     ends_of,
@@ -157,23 +166,33 @@ class Gaps:
 
     def cell_sums(
         self, cells: Int[Tensor, " n"]
-    ) -> tuple[Float[Tensor, " relations"], Float[Tensor, "relations cells"]]:
+    ) -> tuple[Float[Tensor, " statements"], Float[Tensor, "statements cells"]]:
         """Return the standard error of each gap and the sums S of its influence in cells of rows, for S S'.
 
-        See `Dependence.cell_sums`. Both are of one sample, without members.
+        Both are of one sample, without members.
         """
-        return self._dependence.cell_sums(self._plus, self._minus, cells)
+        error, sums = cell_sums(self.influence(), self.count, cells)
+        return error.to(self.gap.dtype), sums
 
-    def independence_pvalue(self) -> tuple[Float[Tensor, " relations"], Float[Tensor, " relations"]]:
+    def independence_pvalue(self) -> tuple[Float[Tensor, " statements"], Float[Tensor, " statements"]]:
         """Return bounds for the p-values of 'ref is independent of plus' and of 'ref is independent of minus'.
 
-        Only normalised gaps have them; see `moreso.dependence.null`. The rows must be independent.
+        Only normalised gaps have them; see `moreso.dependence.null`. The rows must be independent. Directions have 0,
+        since the normal law of their gaps holds under independence too.
         """
-        pvalue = null_pvalue(self._dependence.value.detach(), 0.0, null_deviation(self._dependence.count))
-        return pvalue.index_select(-1, self._plus), pvalue.index_select(-1, self._minus)
+        found = []
+        if self._dependence is not None:
+            value = self._dependence.value.detach()
+            pvalue = null_pvalue(value, 0.0, null_deviation(self.count))
+            found.append(torch.stack([pvalue.index_select(-1, self._plus), pvalue.index_select(-1, self._minus)]))
+        if self._directions is not None:
+            found.append(torch.zeros_like(self._directions.value.detach()).expand(2, -1))
+        plus, minus = self._join(found)
+        return plus, minus
 
     def sides(self) -> tuple[Float[Tensor, "*members relations"], Float[Tensor, "*members relations"]]:
-        """Return the dependence of ref on plus, and that on minus, of which the gap is the difference."""
+        """Return the dependence of ref on plus, and that on minus, of which the gap of a relation is the difference."""
+        assert self._dependence is not None, "directions have no sides"
         value = self._dependence.value
         return value.index_select(-1, self._plus), value.index_select(-1, self._minus)
 
@@ -420,23 +439,25 @@ class RelativeDependence(nn.Module):
             z = torch.cat([self._one(wide[group], group) for group in self.directed.tolist()], -1)
         else:
             z = scalars if len(self.directed) == count else scalars.index_select(-1, self.directed)
-        if self.centres is None or self.bandwidths is None:
-            z = z - z.mean(-2, keepdim=True)
-        else:
-            z = z - (self.centres / self.bandwidths).to(z.dtype).index_select(-1, self.directed)[..., None, :]
         left, right = torch.searchsorted(self.directed, self.ends)
-        return Covariances(z, left, right, self.signs, normalize=self.normalize)
+        return Covariances(self._in_scores(z), left, right, self.signs, normalize=self.normalize)
+
+    def _in_scores(self, z: Float[Tensor, "*members n directed"]) -> Float[Tensor, "*members n directed"]:
+        """Return the features that directions name, in bandwidths, around their centres."""
+        if self.centres is None or self.bandwidths is None:
+            return z - z.mean(-2, keepdim=True)
+        return z - (self.centres / self.bandwidths).to(z.dtype).index_select(-1, self.directed)[..., None, :]
 
     def bootstrap(
         self, rows: Float[Tensor, "n columns"], weights: Float[Tensor, "draws n"]
-    ) -> Float[Tensor, "draws relations"]:
+    ) -> Float[Tensor, "draws statements"]:
         """Return the gaps of weighted rows: differences of the V-statistics of HSIC, without gradient.
 
         With Gram matrices K and L and weights w that sum to 1, the V-statistic is
 
             w'(K o L)w + (w'Kw)(w'Lw) - 2 w'(Kw o Lw)
 
-        Unlike the unbiased estimator, it has a bias of order 1/n. Time O(draws n^2 pairs), so it is for few rows.
+        and the gap of a direction is the signed weighted covariance of the scores. Unlike the unbiased estimator, it has a bias of order 1/n. Time O(draws n^2 pairs), so it is for few rows.
 
         Args:
             rows: the rows, with the features as columns.
@@ -448,13 +469,29 @@ class RelativeDependence(nn.Module):
         if self.bandwidths is None:
             raise ValueError("the bootstrap needs fixed bandwidths. Pass 'data'.")
         rows, weights = rows.detach().double(), weights.double()
+        found = []
+        if self.pairs:
+            found.append(self._bootstrap_orders(rows, weights))
+        if len(self.directed):
+            columns = torch.cat([self._one(self.read(rows, self.groups[g]), g) for g in self.directed.tolist()], 1)
+            scores = torch.special.ndtr(self._in_scores(columns / self.bandwidths.double()[self.directed]))
+            left, right = (scores[:, each] for each in torch.searchsorted(self.directed, self.ends))
+            covariance = weights @ (left * right) - (weights @ left) * (weights @ right)
+            found.append(covariance * self.signs.double())
+        whole = torch.cat(found, 1)
+        return whole if self.order is None else whole[:, self.order]
+
+    def _bootstrap_orders(self, rows: Tensor, weights: Tensor) -> Float[Tensor, "draws relations"]:
+        """Return the gaps of the relations under weights of the rows."""
+        assert self.bandwidths is not None
+        used = sorted({group for pair in self.pairs for group in pair})
         widths = self.bandwidths.double()
-        grams = [gaussian_gram(self.read(rows, own), width) for own, width in zip(self.groups, widths, strict=True)]
+        grams = {group: gaussian_gram(self.read(rows, self.groups[group]), widths[group]) for group in used}
         size = max(1, WEIGHTED // (len(grams) * len(rows)))
         draws = []
         for w in weights.split(size):
-            means = [w @ gram for gram in grams]
-            totals = [(mean * w).sum(1) for mean in means]
+            means = {group: w @ gram for group, gram in grams.items()}
+            totals = {group: (mean * w).sum(1) for group, mean in means.items()}
             values = torch.stack(
                 [
                     ((w @ (grams[g] * grams[h]) - 2 * means[g] * means[h]) * w).sum(1) + totals[g] * totals[h]
