@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -143,6 +144,24 @@ def test_an_audit_ends_with_what_all_statements_say(plant: pd.DataFrame) -> None
     assert content["information"] == found.information
     assert [each["bits"] for each in content["findings"]] == pytest.approx([each.bits for each in found])
     assert found.nats <= sum(each.bits for each in found) * math.log(2) + 0.05
+
+
+def test_contradicted_statements_are_not_counted(plant: pd.DataFrame) -> None:
+    """No fit trains them."""
+    both = audit(plant, "flow: inlet > ambient\noutlet: ambient > inlet")
+    assert [each.verdict for each in both] == [Verdict.UNDECIDED, Verdict.CONTRADICTED]
+    assert both.nats == pytest.approx(both.findings[0].bits * math.log(2), abs=0.03)
+    assert both.findings[1].bits > 4
+
+
+def test_rows_in_time_are_judged_by_shifts(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys.modules["moreso._audit.testing"],
+        "_shifted_pvalues",
+        lambda module, reference, rows, block: [np.array([block / 10]), np.array([0.9])],
+    )
+    (found,) = audit(plant, "outlet: inlet > ambient", block=3)
+    assert (found.pvalue, found.converse_pvalue) == pytest.approx((0.3, 1.0), abs=1e-3)
 
 
 def test_the_last_sentence_fits_its_statements(plant: pd.DataFrame) -> None:
