@@ -457,7 +457,8 @@ class RelativeDependence(nn.Module):
 
             w'(K o L)w + (w'Kw)(w'Lw) - 2 w'(Kw o Lw)
 
-        and the gap of a direction is the signed weighted covariance of the scores. Unlike the unbiased estimator, it has a bias of order 1/n. Time O(draws n^2 pairs), so it is for few rows.
+        and the gap of a direction is the signed weighted covariance of the scores. Unlike the unbiased estimator, these
+        have a bias of order 1/n. Time O(draws n^2 pairs), so it is for few rows.
 
         Args:
             rows: the rows, with the features as columns.

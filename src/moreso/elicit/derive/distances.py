@@ -69,7 +69,7 @@ class Distances:
         reduced = Knowledge(tuple(relations)).reduction()
         if not rising:
             return reduced
-        directions = {}
+        directions: dict[frozenset[str], Direction] = {}
         for relation in reduced.relations:
             found = Direction(relation.ref[0], relation.plus[0], 1, reason=relation.reason)
             directions.setdefault(found.pair, found)
