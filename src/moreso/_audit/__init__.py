@@ -2,5 +2,16 @@
 
 from moreso._audit.findings import Audit, Finding, Verdict
 from moreso._audit.testing import audit, level_problems
+from moreso._audit.unobserved import deciding, explain_directions, explain_pairs, stated_pairs
 
-__all__ = ["Audit", "Finding", "Verdict", "audit", "level_problems"]
+__all__ = [
+    "Audit",
+    "Finding",
+    "Verdict",
+    "audit",
+    "deciding",
+    "explain_directions",
+    "explain_pairs",
+    "level_problems",
+    "stated_pairs",
+]

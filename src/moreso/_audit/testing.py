@@ -20,6 +20,7 @@ from moreso._audit.information import (
     joint,
     standardize,
 )
+from moreso._audit.unobserved import unobserved_notes
 from moreso.dependence import MIN_ROWS, ROUND_OFF, RelativeDependence, TooManyRowsError, null_pvalue
 from moreso.relations import Knowledge, Relation, count_problems, explain_contradiction, raise_problems
 from moreso.tabular import MAX_ROWS, Measured, as_table, expand, measure, table_problems, thin
@@ -112,7 +113,7 @@ def audit(
         )
         for i, relation in enumerate(knowledge)
     )
-    notes = *renamed, *_notes(findings, knowledge, table, block, length)
+    notes = *renamed, *_notes(findings, knowledge, table, block, length), *unobserved_notes(data, knowledge)
     together = _together(knowledge, found, spread, verdicts)
     return Audit(findings, knowledge, level, notes, together.nats, together.at_least)
 

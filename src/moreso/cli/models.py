@@ -13,7 +13,7 @@ import click
 import moreso
 from moreso import tabular
 from moreso._files import check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables
+from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tables_argument
 from moreso.relations import Knowledge, explain_left_out
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ model_option = click.option("--model", default="vae", show_default=True, help=f"
 
 
 @main.command()
-@click.argument("data", type=FILE)
-@click.argument("knowledge", type=FILE, required=False)
+@click.argument("files", type=FILE, nargs=-1, required=True, metavar="DATA... [KNOWLEDGE]")
 @click.option("-o", "--output", type=FILE, required=True, help="The model file to write.")
 @model_option
 @click.option("--weight", default="auto", show_default=True, help="'auto', or a number of at least 0.")
@@ -44,8 +43,7 @@ model_option = click.option("--model", default="vae", show_default=True, help=f"
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @reads_tables
 def fit(
-    data: Path,
-    knowledge: Path | None,
+    files: tuple[Path, ...],
     output: Path,
     model: str,
     weight: str,
@@ -59,11 +57,15 @@ def fit(
 ) -> None:
     """Train a model on DATA with KNOWLEDGE, and the same model without it for comparison.
 
+    Several tables are joined by the columns that they share: columns that were never observed together are as dependent
+    as KNOWLEDGE says, and else independent given the others.
+
     If a fit was killed, the same command resumes it from OUTPUT.checkpoint. Ctrl-C keeps the best model so far.
     """
     problems = Collector()
     problems.attempt(check_writable, output)
-    table = problems.table(data, reading)
+    data, knowledge = _split_files(files)
+    table = problems.tables(data, reading)
     known = None if knowledge is None else problems.knowledge(knowledge, table)
     number = problems.attempt(_weight, weight)
     synthesizer = moreso.Synthesizer(
@@ -85,7 +87,9 @@ def fit(
         warnings.simplefilter("ignore")
         synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint", log=log).save(output)
     console = plain_console()
-    for sentence in synthesizer.encoder_.describe():
+    for sentence in synthesizer.encoder_.describe(complete=bool(synthesizer.unobserved_)):
+        console.print(sentence, markup=False)
+    for sentence in _explain_unobserved(synthesizer, table):
         console.print(sentence, markup=False)
     for relation in synthesizer.left_out_:
         text = str(relation) if known is None else known.describe(relation)
@@ -98,6 +102,24 @@ def fit(
         console.print("interrupted: the best model so far was kept.")
     best = ", ".join(f"{history.best_epoch + 1} of {history.epochs}" for history in synthesizer.histories_)
     console.print(f"wrote {output}: {model}, best epoch {best}.", markup=False)
+
+
+def _split_files(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
+    """Return the tables and the knowledge file: the last one, unless it is a table or the only one."""
+    if len(files) == 1 or tabular.is_table(files[-1]):
+        return files, None
+    return files[:-1], files[-1]
+
+
+def _explain_unobserved(synthesizer: "moreso.Synthesizer", table: "pd.DataFrame") -> list[str]:
+    """Return what the fit says of columns that were never observed together."""
+    from moreso._audit import explain_directions, explain_pairs  # noqa: PLC0415 (loads PyTorch)
+
+    pairs = [each.pair for each in synthesizer.unobserved_]
+    if not pairs:
+        return []
+    known = Knowledge(()) if synthesizer.harm_ else synthesizer.statements
+    return [explain_pairs(pairs, known), *explain_directions(pairs, known, table)]
 
 
 def _identifiers(
@@ -126,7 +148,11 @@ def _weight(text: str) -> float | str:
 @click.option("-o", "--output", type=FILE, required=True, help="A .csv, .parquet or .feather file.")
 @click.option("--seed", type=int, help="Random seed; by default the seed of the fit.")
 @click.option("--where", help="Draw only rows that fulfil a condition, such as \"region == 'north' and flow > 3\".")
-@click.option("--complete", is_flag=True, help="Draw rows without missing values.")
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="Draw rows without missing values, as is done anyway if columns were never observed together.",
+)
 def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | None, complete: bool) -> None:
     """Draw rows from a fitted MODEL into a table."""
     from moreso.synthesizer import draw_problems  # noqa: PLC0415 (loads PyTorch)
@@ -139,7 +165,8 @@ def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | 
     problems.end()
     assert loaded is not None
     with misuse():
-        tabular.write_table(loaded.sample(rows, where=where, random_state=seed, missing=not complete), output)
+        drawn = loaded.sample(rows, where=where, random_state=seed, missing=False if complete else None)
+        tabular.write_table(drawn, output)
     plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.", markup=False)
 
 
@@ -189,14 +216,14 @@ def splitting(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @click.argument("model", type=FILE)
-@click.argument("data", type=FILE)
+@tables_argument
 @click.option("-o", "--output", type=FILE, required=True, help="An .html or .json file.")
 @click.option("--training", type=FILE, help="The training rows: refit models to show what each statement is worth.")
 @splitting
 @reads_tables
 def report(
     model: Path,
-    data: Path,
+    data: tuple[Path, ...],
     output: Path,
     training: Path | None,
     splits: int,
@@ -206,15 +233,16 @@ def report(
 ) -> None:
     """Compare DATA with samples of MODEL, trained without and with knowledge.
 
-    Use rows that the model was not trained on, else the likelihood is too optimistic. With --training, the report also
-    shows which statements carry the gain and how many rows it is worth, as `moreso worth` does.
+    Use rows that the model was not trained on, else the likelihood is too optimistic. Several tables are joined by the
+    columns that they share. With --training, the report also shows which statements carry the gain and how many rows it
+    is worth, as `moreso worth` does.
     """
     from moreso.evaluation import split_problems  # noqa: PLC0415 (loads PyTorch)
 
     problems = Collector()
     problems.attempt(check_writable, output)
     loaded = problems.attempt(moreso.Synthesizer.load, model)
-    table = problems.table(data, reading)
+    table = problems.tables(data, reading)
     rows = None if training is None else problems.table(training, reading)
     problems.add(split_problems(splits, budget, seed))
     problems.end()

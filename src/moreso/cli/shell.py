@@ -1,7 +1,8 @@
 """Problems, exit codes and printing, shared by all commands. Imports click alone, so that `--help` is fast."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,6 +21,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 PLAIN_WIDTH = 160
 FILE = click.Path(path_type=Path)
+
+tables_argument = click.argument("data", type=FILE, nargs=-1, required=True)
+"""One table or several, which are joined by the columns that they share."""
 
 
 def tell(notes: Iterable[str]) -> None:
@@ -84,6 +88,35 @@ class Collector:
             return None
         tell(f"{path}: {note}" for note in found.notes)
         return found.table
+
+    def tables(self, paths: Sequence[Path], reading: Reading) -> "pd.DataFrame | None":
+        """Return one table of all files, or record their problems; how columns match goes to stderr."""
+        if len(paths) == 1:
+            return self.table(paths[0], reading)
+        readings = self._shared(paths, reading)
+        found = {str(path): self.table(path, own) for path, own in zip(paths, readings, strict=True)}
+        if len(found) < len(paths):
+            self.add([f"{', '.join(map(str, paths))}: a file is given twice. Give each table once."])
+            return None
+        read = {name: table for name, table in found.items() if table is not None}
+        joined = self.attempt(tabular.join_tables, read) if len(read) == len(found) else None
+        if joined is None:
+            return None
+        tell(joined.notes)
+        return joined.table
+
+    def _shared(self, paths: Sequence[Path], reading: Reading) -> list[Reading]:
+        """Return how to read each of several files: what was said of a column holds for the files that have it."""
+        if not reading.kinds:
+            return [reading] * len(paths)
+        bare = [self.attempt(tabular.read_table, path, replace(reading, kinds={})) for path in paths]
+        names = [set() if read is None else set(map(str, read.table.columns)) for read in bare]
+        known = set().union(*names)
+        if all(bare) and (unknown := [name for name in reading.kinds if name not in known]):
+            self.add([f"no table has the column '{name}'. Correct --column {name}=..." for name in unknown])
+        return [
+            replace(reading, kinds={name: kind for name, kind in reading.kinds.items() if name in own}) for own in names
+        ]
 
     def add(self, problems: list[str]) -> None:
         """Record problems, each once."""

@@ -10,7 +10,7 @@ import click
 import moreso
 from moreso import elicit, tabular
 from moreso._files import atomic_write, check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tell
+from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tables_argument, tell
 from moreso.relations import explain_contradiction, explain_redundancy, spell_alike
 
 DRAWINGS = "map", "graph", "hierarchy", "ordering"
@@ -66,7 +66,7 @@ def _section(title: str, sentences: list[str], otherwise: str) -> None:
 
 
 @main.command()
-@click.argument("data", type=FILE)
+@tables_argument
 @click.argument("knowledge", type=FILE)
 @click.option("--level", type=float, default=0.05, show_default=True, help="Level of the tests.")
 @click.option(
@@ -82,7 +82,7 @@ def _section(title: str, sentences: list[str], otherwise: str) -> None:
 @click.pass_context
 def audit(
     context: click.Context,
-    data: Path,
+    data: tuple[Path, ...],
     knowledge: Path,
     level: float,
     block: int,
@@ -91,12 +91,15 @@ def audit(
 ) -> None:
     """Test every statement in KNOWLEDGE on the rows of DATA (CSV, Parquet, Feather, or a query in a .sql file).
 
+    Several tables are joined by the columns that they share. The audit then also says which columns were never observed
+    together, and what a fit would make of them.
+
     Exit code 0: the data contradict no statement; 1: they contradict at least one; 2: misuse.
     """
     from moreso._audit import level_problems  # noqa: PLC0415 (loads PyTorch)
 
     problems = Collector()
-    table = problems.table(data, reading)
+    table = problems.tables(data, reading)
     known = problems.knowledge(knowledge, table)
     if table is not None:
         named, directed = (known.features, known.directed) if known else ((), ())
@@ -181,20 +184,24 @@ def derive(
 
 
 @main.command()
-@click.argument("data", type=FILE)
+@tables_argument
 @click.option("--features", help="Columns to ask about, separated by commas; by default all.")
 @click.option("-n", "--questions", type=int, default=20, show_default=True, help="Maximum number of questions.")
 @click.option("-o", "--output", type=FILE, help="The file to write the questions to; by default stdout.")
 @reads_tables
-def ask(data: Path, features: str | None, questions: int, output: Path | None, reading: tabular.Reading) -> None:
+def ask(
+    data: tuple[Path, ...], features: str | None, questions: int, output: Path | None, reading: tabular.Reading
+) -> None:
     """Write the questions that the rows of DATA leave open, as a knowledge file for an expert to fill in.
 
-    The most valuable questions come first. Replace each ? by > or <, then audit or fit with the file.
+    The most valuable questions come first. Replace each ? by > or <, then audit or fit with the file. Several tables
+    are joined by the columns that they share; about columns that were never observed together, the questions are
+    whether one rises with the other: replace ? by + or -.
     """
     problems = Collector()
     if output is not None:
         problems.attempt(check_writable, output)
-    table = problems.table(data, reading)
+    table = problems.tables(data, reading)
     problems.add(elicit.question_problems(questions))
     problems.end()
     assert table is not None

@@ -50,6 +50,7 @@ class Order:
         seed: the seed of the fit.
         dropout: the dropout rate of each member.
         penalty: the penalty on samples, or None.
+        strata: a number for each row; all validation rows have the same share of each; see `training.split`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Order:
     seed: int
     dropout: float
     penalty: Penalty | None
+    strata: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ class Trainer:
         members: list[training.Member] = []
         for order in orders:
             for number in range(order.members):
-                parts = training.split(len(order.rows), self.schedule.validation, order.seed, number)
+                parts = training.split(
+                    len(order.rows), self.schedule.validation, order.seed, number, strata=order.strata
+                )
                 train, stops = (order.rows[part] for part in parts)
                 name = order.name + (f"-{number + 1}" if number else "")
                 loggers = () if self.log is None else (CSVLogger(os.fspath(self.log), name),)

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from moreso import training
+from moreso._audit import explain_directions, explain_pairs, stated_pairs
 from moreso.guidance import MAX_SEED, Guidance, RandomState, seed_of, seed_problems, seeded
 from moreso.models import MODELS, members
 from moreso.relations import (
@@ -30,10 +31,11 @@ from moreso.relations import (
 )
 from moreso.synthesizer import persistence, selection
 from moreso.synthesizer.ensemble import Ensemble, Trainer, count_members
-from moreso.synthesizer.fitted import Fitted, unseen_density
+from moreso.synthesizer.fitted import Fitted, strata_of, unseen_density
+from moreso.synthesizer.fusion import cannot_fuse, fusion_problems
 from moreso.synthesizer.penalty import make_penalty
 from moreso.synthesizer.settings import Model, Problems, Settings
-from moreso.tabular import TableEncoder, as_table, table_problems
+from moreso.tabular import TableEncoder, Unobserved, as_table, correlation_ranges, table_problems, unobserved_pairs
 
 EVERY = 4
 """The number of steps from one push to the next, which is then so many times as heavy: a push costs more than a step of
@@ -74,6 +76,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         harm_: why the plain model was kept instead of the one with knowledge, as a sentence; else empty. Ctrl-C is
             another possible reason.
         histories_: the `moreso.training.History` of each model.
+        unobserved_: the pairs of columns that were never observed together, with the correlations that the rows allow.
         seed_: the seed that was used.
         feature_names_in_: names of the columns.
 
@@ -129,6 +132,10 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         `moreso.synthesizer.selection` describes which models are trained and which one is kept. Ctrl-C ends the
         training and keeps the best model so far; a plain model that has not been trained by then is skipped.
 
+        Tables that share some columns are fitted as one, `pd.concat([a, b])`: columns that no row shows together are
+        as dependent as the statements say, and else independent given the other columns. A warning says which pairs
+        rest on what. Only models that take missing values (`moreso.models.TakesMissing`) can be trained on such rows.
+
         Args:
             X: at least 4 rows of numbers, booleans, text, categories, datetimes or timedeltas, with or without missing
                 values. Columns may be named by text or by numbers, which statements name by their text. Constant and
@@ -175,6 +182,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
                 identifiers=settings.identifiers,
             )
         )
+        if X is not None and not data and cannot_fuse(self.model):
+            data = fusion_problems(unobserved_pairs(X, knowledge.features, settings.identifiers), self.model)
         found = settings.problems(self.model, None if X is None else len(X))
         found += Guidance(self.weight, settings.ratio).problems()
         found += training.Schedule(max_epochs=self.max_epochs).problems()
@@ -223,6 +232,11 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return self._fitted.harm
 
     @property
+    def unobserved_(self) -> tuple[Unobserved, ...]:
+        """The pairs of columns that were never observed together."""
+        return self._fitted.unobserved
+
+    @property
     def histories_(self) -> tuple[training.History, ...]:
         """The training history of each model."""
         return self._fitted.histories
@@ -258,7 +272,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         return self.weight, rare.ratio, rare.validation, self.max_epochs, self.device, rare.precision
 
     def sample(
-        self, n: int, *, where: str | None = None, random_state: RandomState | None = None, missing: bool = True
+        self,
+        n: int,
+        *,
+        where: str | None = None,
+        random_state: RandomState | None = None,
+        missing: bool | None = None,
     ) -> pd.DataFrame:
         """Draw rows from the trained model, with the columns and dtypes of the training table, in its order.
 
@@ -271,7 +290,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
                 backquotes unless they are plain words), constants, comparisons, `and`, `or`, `not`, `in` and
                 arithmetic; nothing is executed. Rows are drawn until n fulfil it, but at most 100 n or 100,000.
             random_state: the seed, or a generator of NumPy's; by default the seed of the fit.
-            missing: whether values are missing as in the training table; False returns complete rows.
+            missing: whether values are missing as in the training table; False returns complete rows. By default they
+                are, unless columns were never observed together: then rows are complete.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
@@ -450,6 +470,13 @@ def fit_all(
             "precision. Fit the others by themselves."
         )
     plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, tables, strict=True)]
+    raise_problems(
+        data=[
+            problem
+            for synthesizer, plan in zip(synthesizers, plans, strict=True)
+            for problem in plan.fusion_problems(synthesizer.model)
+        ]
+    )
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         warnings.warn(note, stacklevel=3)
     tasks = [plan.task for plan in plans]
@@ -496,6 +523,7 @@ class _Plan:
         notes: the names in them that were taken for columns, one sentence each.
         left_out: those that the rows contradict.
         labels: the names of the table's columns, if some are numbers.
+        unobserved: the pairs of columns that were never observed together.
     """
 
     task: selection.Task
@@ -504,6 +532,13 @@ class _Plan:
     notes: list[str]
     left_out: tuple[Statement, ...]
     labels: tuple[str | int, ...]
+    unobserved: tuple[Unobserved, ...] = ()
+
+    def fusion_problems(self, model: Model) -> list[str]:
+        """Return why a user's own model cannot be trained on these rows; the models of others were checked before."""
+        pairs = [each.pair for each in self.unobserved]
+        own = pairs and not isinstance(model, str | nn.Module)
+        return fusion_problems(pairs, model) if own and cannot_fuse(self.task.build(0, 0.0)) else []
 
 
 def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
@@ -517,6 +552,11 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
     encoder = TableEncoder.fit(table, knowledge.features, settings.identifiers)
     rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
     stated, left_out = selection.choose_statements(table, knowledge, synthesizer.trust)
+    pairs = unobserved_pairs(table, knowledge.features, settings.identifiers)
+    strata = strata_of(table, pairs)
+    if pairs:
+        enforced = stated if synthesizer.weight != 0 else Knowledge(())
+        notes = [*notes, explain_pairs(pairs, enforced), *explain_directions(pairs, enforced, table)]
     count = settings.members or count_members(len(table), settings.validation)
     penalty = make_penalty(encoder, stated, rows, settings.margin) if synthesizer.weight != 0 else None
     task = selection.Task(
@@ -524,13 +564,18 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
         rows=rows,
         members=count,
         seed=seed,
-        judge=partial(unseen_density, encoder=encoder, table=table, seed=seed, validation=settings.validation),
+        judge=partial(
+            unseen_density, encoder=encoder, table=table, seed=seed, validation=settings.validation, strata=strata
+        ),
         shares=selection.dropout_shares(synthesizer.model, settings.dropout, count),
         penalty=penalty,
         compare=synthesizer.compare and bool(knowledge),
         fall_back=synthesizer.trust == "audit",
+        strata=strata,
+        blind=bool(stated_pairs(pairs, stated)),
     )
-    return _Plan(task, encoder, knowledge, notes, left_out, labels)
+    ranges = correlation_ranges(table, pairs, knowledge.features, settings.identifiers)
+    return _Plan(task, encoder, knowledge, notes, left_out, labels, ranges)
 
 
 def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitted:
@@ -543,6 +588,7 @@ def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitt
             plan.task.seed,
             validation,
             labels=plan.labels,
+            unobserved=plan.unobserved,
             **others,
         )
 

@@ -1,5 +1,6 @@
 """The result of a fit: a frozen value that draws and scores rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from moreso.models import HasSamples, TakesMissing, impute, log_prob_known, memb
 from moreso.relations import DataError, Statement
 from moreso.synthesizer import rejection
 from moreso.synthesizer.selection import JUDGES
-from moreso.tabular import TableEncoder, as_table
+from moreso.tabular import Pair, TableEncoder, Unobserved, as_table, row_strata
 
 SCORED = 2000
 """Rows to score or to fill at once, since an importance-weighted density needs memory for every row."""
@@ -34,6 +35,7 @@ class Fitted:
         harm: why the plain model was kept instead of the one with knowledge, as a sentence; else empty.
         plain: the same model without knowledge, for comparison, or None.
         labels: the names of the table's columns, if some are numbers; the encoder has their text.
+        unobserved: the pairs of columns that were never observed together.
     """
 
     encoder: TableEncoder
@@ -46,12 +48,16 @@ class Fitted:
     harm: str = ""
     plain: "Fitted | None" = None
     labels: tuple[str | int, ...] = ()
+    unobserved: tuple[Unobserved, ...] = ()
 
-    def sample(self, n: int, *, where: str | None, random_state: RandomState | None, missing: bool) -> pd.DataFrame:
+    def sample(
+        self, n: int, *, where: str | None = None, random_state: RandomState | None = None, missing: bool | None = None
+    ) -> pd.DataFrame:
         """Return n rows; see `Synthesizer.sample`."""
         model = self.model
         assert isinstance(model, HasSamples)
         seed = self.seed if random_state is None else seed_of(random_state)
+        missing = not self.unobserved if missing is None else missing
         random = np.random.default_rng(seed)
         with seeded(seed), torch.no_grad():
 
@@ -100,16 +106,29 @@ class Fitted:
 
     def score_unseen(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of validation rows; see `Synthesizer.score_unseen`."""
-        return unseen_density(self.model, self.encoder, as_table(table), self.seed, self.validation)
+        table = as_table(table)
+        strata = strata_of(table, [each.pair for each in self.unobserved])
+        return unseen_density(self.model, self.encoder, table, self.seed, self.validation, strata)
+
+
+def strata_of(table: pd.DataFrame, unobserved: Sequence[Pair]) -> torch.Tensor | None:
+    """Return the strata of the rows of a table, in all of which validation rows have the same share, or None."""
+    strata = row_strata(table, unobserved)
+    return None if strata is None else torch.from_numpy(strata)
 
 
 def unseen_density(
-    model: nn.Module, encoder: TableEncoder, table: pd.DataFrame, seed: int, validation: float
+    model: nn.Module,
+    encoder: TableEncoder,
+    table: pd.DataFrame,
+    seed: int,
+    validation: float,
+    strata: torch.Tensor | None = None,
 ) -> np.ndarray:
     """Return the log-density of validation rows of the training table, each under the member it was held out from."""
     scores, parts = [], members(model)
     for fold, part in enumerate(parts):
-        _, stops = training.split(len(table), validation, seed, fold)
+        _, stops = training.split(len(table), validation, seed, fold, strata=strata)
         scores.append(log_density(part, encoder, table.iloc[stops[: JUDGES // len(parts)].numpy()], seed))
     return np.concatenate(scores)
 

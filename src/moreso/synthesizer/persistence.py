@@ -14,7 +14,7 @@ from moreso.models import join, members
 from moreso.relations import Direction, Knowledge, Relation, Statement
 from moreso.synthesizer.fitted import Fitted
 from moreso.synthesizer.settings import Model, Settings
-from moreso.tabular import TableEncoder
+from moreso.tabular import TableEncoder, Unobserved
 
 MODEL, PLAIN = "model.", "plain."
 """Prefixes of the names of a model's tensors."""
@@ -106,6 +106,7 @@ def _header(fitted: Fitted, prefix: str) -> Header:
         "left_out": [asdict(statement) for statement in fitted.left_out],
         "harm": fitted.harm,
         "labels": list(fitted.labels),
+        "unobserved": [asdict(each) for each in fitted.unobserved],
     }
 
 
@@ -123,7 +124,8 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     model.eval()
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
     left_out = tuple(map(_statement, header["left_out"]))
-    rest = left_out, header["harm"], plain, tuple(header.get("labels", ()))
+    unobserved = tuple(Unobserved(**each) for each in header.get("unobserved", ()))
+    rest = left_out, header["harm"], plain, tuple(header.get("labels", ())), unobserved
     return Fitted(encoder, model, dropout, histories, seed, header["validation"], *rest)
 
 

@@ -7,11 +7,13 @@
    were not trained on it. The likelier share is kept (`likeliest`). With knowledge, plain models choose.
 4. With knowledge, the same ensemble is also trained without it, from the same seed, to compare.
 5. The plain ensemble is kept if the validation rows are less likely with knowledge, by more than `HARM` on average; or
-   if Ctrl-C came before the ensemble with knowledge was as good (`select`).
+   if Ctrl-C came before the ensemble with knowledge was as good (`select`). Statements about columns that were never
+   observed together gain nothing that these rows could show, so then the loss must also exceed two standard errors.
+6. If columns were never observed together, each member's validation rows have the same share of the rows of each table.
 
 Several fits may be made at once: what they train at one stage is one population (`training.train`).
 
-Evidence: docs/decisions/0010, 0012 and 0014.
+Evidence: docs/decisions/0010, 0012, 0014 and 0020.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +31,9 @@ from moreso.synthesizer.ensemble import Ensemble, Order, Trainer
 
 HARM = 0.01
 """Nats per row: a smaller loss is no reason to drop the statements."""
+
+ERRORS = 2.0
+"""A loss of fewer standard errors is no reason to drop statements whose gain the rows cannot show."""
 
 JUDGES = 1000
 """The most validation rows that judge an ensemble: more would find harm too small to matter, and take time."""
@@ -63,6 +68,8 @@ class Task:
         penalty: the penalty on samples; None if there are no statements, or if they have no weight.
         compare: whether to train the plain ensemble too; the same one if there is no penalty.
         fall_back: whether to keep the plain ensemble if the statements harm.
+        strata: a number for each row, whose shares are the same in all validation rows, or None.
+        blind: whether statements concern columns that no row shows together, so that rows cannot show all of the gain.
     """
 
     build: Callable[[int, float], nn.Module]
@@ -74,6 +81,8 @@ class Task:
     penalty: Penalty | None
     compare: bool
     fall_back: bool
+    strata: Tensor | None = None
+    blind: bool = False
 
     @property
     def informed(self) -> bool:
@@ -153,7 +162,7 @@ def select(trainer: Trainer, tasks: Sequence[Task]) -> list[Selection]:
             penalty = task.penalty if informed else None
             for share in own:
                 full = name + ("" if share == own[0] else OTHER)
-                orders.append(Order(full, task.build, task.rows, task.members, task.seed, share, penalty))
+                orders.append(Order(full, task.build, task.rows, task.members, task.seed, share, penalty, task.strata))
                 owners.append(place)
         found = trainer.train(orders, name, PLAIN if not informed and tasks[places[0]].informed else "")
         if found[-1].interrupted and len(tasks) > 1:
@@ -190,7 +199,7 @@ def _decide(task: Task, plain: Ensemble | None, trained: Ensemble | None) -> Sel
         models = [members(ensemble.model) for ensemble in (twin, trained)]
         least = min(map(len, models))
         before, after = (task.judge(join(each[:least])) for each in models)
-        if harmed(before, after):
+        if harmed(before, after, blind=task.blind):
             reason = INTERRUPTED if trained.interrupted else explain_harm(float((after - before).mean()), len(before))
             return Selection(twin, trained, twin, reason)
     return Selection(trained, trained, twin)
@@ -209,14 +218,18 @@ def has_density(model: nn.Module) -> bool:
     return all(isinstance(member, HasDensity) for member in members(model))
 
 
-def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
+def harmed(plain: np.ndarray, informed: np.ndarray, *, blind: bool = False) -> bool:
     """Whether validation rows are less likely with knowledge, by more than `HARM` on average.
 
     Args:
         plain: log-likelihood of each validation row under the plain ensemble.
         informed: the same under the ensemble with knowledge.
+        blind: whether the rows cannot show all of the gain; a loss must then exceed `ERRORS` standard errors, too.
     """
-    return not informed.mean() >= plain.mean() - HARM
+    allowed = HARM
+    if blind and len(plain) > 1:
+        allowed = max(HARM, ERRORS * float((informed - plain).std(ddof=1)) / len(plain) ** 0.5)
+    return not informed.mean() >= plain.mean() - allowed
 
 
 def explain_harm(change: float, rows: int) -> str:

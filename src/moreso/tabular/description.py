@@ -11,11 +11,12 @@ NAMED = 6
 TIMES = {"datetime": "date", "timedelta": "duration"}
 
 
-def describe(columns: Sequence[Columns]) -> list[str]:
+def describe(columns: Sequence[Columns], *, complete: bool = False) -> list[str]:
     """Return what became of the columns of a table, one sentence per kind of news.
 
     Args:
         columns: the encoders of the columns.
+        complete: whether samples have no missing values.
     """
     single = [column for column in columns if isinstance(column, ColumnEncoder)]
     kinds: dict[str, int] = {}
@@ -28,7 +29,7 @@ def describe(columns: Sequence[Columns]) -> list[str]:
     if levels := [f"{each.name} ({len(each.encoding.counts)})" for each in single if isinstance(each.encoding, Levels)]:
         found.append(f"levels of categories: {_listed(levels)}.")
     if missing := [f"{each.name} ({each.missing:.0%})" for each in single if each.incomplete]:
-        found.append(f"missing values: {_listed(missing)}; samples have as many.")
+        found.append(f"missing values: {_listed(missing)}; samples have {'none' if complete else 'as many'}.")
     return found + notices(columns)
 
 

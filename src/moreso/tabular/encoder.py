@@ -120,9 +120,13 @@ class TableEncoder:
                 changed[column.name] = values.set_axis(table.index)
         return table.assign(**changed) if changed else table
 
-    def describe(self) -> list[str]:
-        """Return what became of the columns, in a few sentences: of each kind, of missing values, of odd columns."""
-        return describe(self.columns)
+    def describe(self, *, complete: bool = False) -> list[str]:
+        """Return what became of the columns, in a few sentences: of each kind, of missing values, of odd columns.
+
+        Args:
+            complete: whether samples have no missing values.
+        """
+        return describe(self.columns, complete=complete)
 
     @property
     def notices(self) -> list[str]:

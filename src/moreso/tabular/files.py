@@ -72,6 +72,14 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
 }
 
 
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path ends as those of tables do."""
+    try:
+        return bool(check_suffix(path, read=True))
+    except DataError:
+        return False
+
+
 def check_suffix(path: str | os.PathLike[str], *, read: bool = False) -> str:
     """Return the suffix of a table's path; that of what a compressed file holds.
 

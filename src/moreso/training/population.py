@@ -497,9 +497,21 @@ class _Loop:
         return purpose(rows, modules, (self.guidance, *schedule, self.seed, *where, NOISE_PACE, *lanes))
 
 
-def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[Int[Tensor, " t"], Int[Tensor, " v"]]:
-    """Return which of n rows `fit` trains on, and its validation rows, at least one."""
+def split(
+    n: int, validation: float, random_state: int, fold: int = 0, *, strata: Int[Tensor, " n"] | None = None
+) -> tuple[Int[Tensor, " t"], Int[Tensor, " v"]]:
+    """Return which of n rows `fit` trains on, and its validation rows, at least one.
+
+    Args:
+        n: the number of rows.
+        validation: the share of validation rows.
+        random_state: the seed of their order.
+        fold: which share of this order is held out, counted from the end, from 0.
+        strata: a number for each row; every fold has the same share of the rows of each number, up to one row.
+    """
     order = torch.randperm(n, generator=torch.Generator().manual_seed(random_state))
+    if strata is not None:
+        order = order[_spread(strata[order]).argsort(stable=True)]
     held, most = _held(n, validation), most_folds(n, validation)
     if not 0 <= fold < most:
         raise ValueError(
@@ -507,6 +519,15 @@ def split(n: int, validation: float, random_state: int, fold: int = 0) -> tuple[
         )
     start, stop = n - (fold + 1) * held, n - fold * held
     return torch.cat([order[:start], order[stop:]]), order[start:stop]
+
+
+def _spread(strata: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return places from 0 to 1 at which the rows of each stratum are evenly spaced."""
+    places = torch.empty(len(strata), dtype=torch.float64)
+    for stratum in strata.unique():
+        own = (strata == stratum).nonzero()[:, 0]
+        places[own] = (torch.arange(len(own), dtype=torch.float64) + 0.5) / len(own)
+    return places
 
 
 def most_folds(n: int, validation: float) -> int:
