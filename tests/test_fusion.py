@@ -10,9 +10,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from moreso import DataError, Knowledge, Synthesizer, audit
+from moreso import DataError, Knowledge, Synthesizer, ask, audit
 from moreso._audit import explain_directions, explain_pairs
 from moreso.cli import main
+from moreso.elicit import DirectionQuestion, Question, questionnaire
 from moreso.models import FactorAnalysis, Flow
 from moreso.synthesizer.selection import harmed
 from moreso.tabular import correlation_ranges, join_tables, row_strata, unobserved_pairs
@@ -345,3 +346,51 @@ def test_what_is_said_of_a_column_holds_for_the_tables_that_have_it(folder: Path
     code, output = run("audit a.csv b.csv known.txt")
     assert code == 2 and "column 'ward' holds numbers in a.csv (such as 1), text in b.csv (such as 'A1')" in output
     assert run("audit a.csv b.csv known.txt --column ward=text --column code=text")[0] == 0
+
+
+# Questions.
+
+
+def test_directions_of_unobserved_pairs_are_asked_first() -> None:
+    table = fused()
+    found = ask(table, questions=6, per_feature=2)
+    directions = [each for each in found if isinstance(each, DirectionQuestion)]
+    assert list(found[: len(directions)]) == directions and len(found) == 6
+    assert {(each.ref, each.other) for each in directions} == set(unobserved_pairs(table))
+    assert [each.worth for each in directions] == sorted((each.worth for each in directions), reverse=True)
+    assert str(directions[0]) == f"{directions[0].ref}: ? {directions[0].other}"
+    ranges = {each.pair: each for each in correlation_ranges(table, unobserved_pairs(table))}
+    for each in directions:
+        expected = ranges[each.ref, each.other]
+        assert (each.low, each.high, each.worth) == (expected.low, expected.high, expected.moved)
+        assert each.low < each.independent < each.high
+    assert len(ask(table, questions=1)) == 1
+    assert sum(isinstance(each, DirectionQuestion) for each in ask(table, per_feature=1)) == 2
+
+
+def test_comparisons_use_the_rows_that_have_both() -> None:
+    """As if the pair's own table had been asked alone, where no question mixes tables."""
+    table = fused()
+    found = {str(each): each for each in ask(table, questions=1000, per_feature=1000)}
+    alone = {str(each): each for each in ask(apart()["a.csv"], questions=1000, per_feature=1000)}
+    unseen = {frozenset(pair) for pair in unobserved_pairs(table)}
+    compared = 0
+    for text, each in found.items():
+        if isinstance(each, Question):
+            assert frozenset((each.ref, each.one)) not in unseen and frozenset((each.ref, each.two)) not in unseen
+            expected = alone.get(text)
+            if each.ref in ("y1", "y2") and isinstance(expected, Question):
+                # The bandwidths are those of all rows.
+                assert each.dependence == pytest.approx(expected.dependence, abs=0.03)
+                assert each.standard_error == pytest.approx(expected.standard_error, rel=0.2)
+                compared += 1
+    assert compared > 3
+
+
+def test_the_questionnaire_says_how_to_answer() -> None:
+    table = fused()
+    text = questionnaire(ask(table, questions=8), len(table))
+    assert "# In 'a: ? b', replace ? by + (b rises with a) or -" in text
+    assert "# In 'a: b ? c', replace ? by >" in text
+    assert re.search(r"# never observed together: correlation from -0\.\d\d to \+0\.\d\d, [+-]0\.\d\d if indep", text)
+    assert re.search(r"^y\d: \? z\d$", text, re.MULTILINE)
