@@ -1,6 +1,8 @@
 """Tables that share some columns, and pairs of columns that no row shows together."""
 
+import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from moreso import DataError, Knowledge, Synthesizer, ask, audit
+from moreso import DataError, Knowledge, Synthesizer, ask, audit, hsic, report
 from moreso._audit import explain_directions, explain_pairs
 from moreso.cli import main
 from moreso.elicit import DirectionQuestion, Question, questionnaire
 from moreso.models import FactorAnalysis, Flow
-from moreso.synthesizer.selection import harmed
+from moreso.synthesizer import selection
+from moreso.synthesizer.ensemble import Ensemble
+from moreso.synthesizer.selection import Task, harmed, may_be_chance
 from moreso.tabular import correlation_ranges, join_tables, row_strata, unobserved_pairs
-from moreso.training import most_folds, split
+from moreso.training import History, most_folds, split
 
 STATED = "y1: z1 > x1\nz2: y2 > x2"
 
@@ -225,7 +229,7 @@ def test_what_moves_others_is_worth_more() -> None:
 
 
 def test_unordered_categories_have_no_correlation() -> None:
-    table = fused().assign(kind=["u", "v", "w", "u"] * 10 + [None] * 40)
+    table = fused().assign(kind=pd.Series(["u", "v", "w", "u"] * 10 + [np.nan] * 40, dtype=object))
     found = {each.pair: each for each in correlation_ranges(table, unobserved_pairs(table))}
     assert found["z1", "kind"].low is None and found["y1", "z1"].low is not None
     assert explain_directions([("z1", "kind")], Knowledge.parse("z1: kind > x1"), table) == []
@@ -287,9 +291,48 @@ def test_a_model_that_cannot_learn_of_it_refuses() -> None:
 
 def test_rows_that_cannot_show_the_gain_drop_statements_only_for_a_certain_loss() -> None:
     plain, spread = np.zeros(100), np.tile([-1.0, 1.0], 50)
-    assert harmed(plain, plain + spread - 0.1) and not harmed(plain, plain + spread - 0.1, blind=True)
-    assert harmed(plain, plain + spread - 0.3, blind=True)
-    assert harmed(plain, plain + 0.01 * spread - 0.1, blind=True)
+    for loss, width, chance in ((0.1, 1.0, True), (0.3, 1.0, False), (0.1, 0.01, False)):
+        informed = plain + width * spread - loss
+        assert harmed(plain, informed)
+        assert may_be_chance(plain, informed) == chance
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_fit_keeps_such_statements_unless_the_loss_is_certain(blind: bool) -> None:
+    with torch.random.fork_rng():
+        plain, informed = (Ensemble(FactorAnalysis(2), 0.0, (History(1, 0, (0.0,), ()),)) for _ in range(2))
+    spread = np.tile([-1.0, 1.0], 50)
+    for loss, kept in ((0.1, informed if blind else plain), (0.3, plain), (-0.1, informed)):
+        scores = {plain.model: np.zeros(100), informed.model: spread - loss}
+        task = Task(
+            build=lambda member, dropout: FactorAnalysis(2),
+            rows=torch.zeros(100, 2),
+            members=1,
+            seed=0,
+            judge=scores.__getitem__,
+            shares=[0.0],
+            penalty=None,
+            compare=True,
+            fall_back=True,
+            blind=blind,
+        )
+        assert selection._decide(task, plain, informed).kept is kept
+
+
+def test_only_statements_about_unobserved_pairs_are_kept_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind: list[bool] = []
+    select = selection.select
+
+    def spy(trainer: Any, tasks: Any) -> Any:
+        blind.append(tasks[0].blind)
+        return select(trainer, tasks)
+
+    monkeypatch.setattr(selection, "select", spy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for knowledge in (STATED, "y1: x1 > x2"):
+            Synthesizer("factor", knowledge, max_epochs=1, random_state=0).fit(fused())
+    assert blind == [True, False]
 
 
 @pytest.fixture
@@ -394,3 +437,47 @@ def test_the_questionnaire_says_how_to_answer() -> None:
     assert "# In 'a: b ? c', replace ? by >" in text
     assert re.search(r"# never observed together: correlation from -0\.\d\d to \+0\.\d\d, [+-]0\.\d\d if indep", text)
     assert re.search(r"^y\d: \? z\d$", text, re.MULTILINE)
+
+
+# The report.
+
+
+def test_the_report_shows_what_no_row_does() -> None:
+    table = fused().assign(level=pd.Categorical(["lo", "hi"] * 20 + [None] * 40, ["lo", "hi"], ordered=True))
+    table["kind"] = pd.Series([np.nan] * 40 + ["u", "v", "w", "u"] * 10, dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = quick(trust="all").fit(table)
+    # The rows of a report may show what those of the training did not.
+    level = pd.Categorical(["lo", "hi"] * 30, ["lo", "hi"], ordered=True)
+    held = world(3, 60).assign(level=level, kind=["u", "v", "w"] * 20)
+    found = report(fitted, held, draws=300)
+    frame = found.pairs_to_frame().set_index("pair")
+    assert list(frame.index[:2]) == ["y1 and z1", "y2 and z2"] and len(frame) == 9
+    assert frame.loc["y1 and z1", "statements"] == "y1: z1 > x1" and frame.loc["y1 and z2", "statements"] == ""
+    first = found.pairs[0]
+    assert first.data.correlation == pytest.approx(held[["y1", "z1"]].corr().iloc[0, 1])
+    assert fitted.plain_ is not None
+    for own, synthesizer in ((first.without, fitted.plain_), (first.with_knowledge, fitted)):
+        sample = synthesizer.sample(300)
+        assert own.correlation == pytest.approx(sample[["y1", "z1"]].corr().iloc[0, 1])
+        assert own.hsic == pytest.approx(float(hsic(sample["y1"], sample["z1"], normalize=True)))
+    assert first.members_with[0] < first.members_with[1]
+    (possible,) = (each for each in fitted.unobserved_ if each.pair == ("y1", "z1"))
+    assert first.possible == (possible.low, possible.high)
+    frame = frame[["correlation_with", "possible_low"]]
+    assert frame.loc["z1 and level"].notna().all() and frame.loc["y1 and kind"].isna().all()
+    assert found.pairs[list(frame.index).index("y1 and kind")].with_knowledge.hsic > -1
+    assert "2 of 9 reported pairs rest on statements" in str(found)
+    page = found.to_html()
+    assert "never observed together</h2>" in page and "y1: z1 &gt; x1" in page
+    unobserved = json.loads(found.to_json())["unobserved"]
+    assert len(unobserved) == 9 and unobserved[0]["hsic_data"] == pytest.approx(first.data.hsic)
+    assert None in [each["possible_low"] for each in unobserved]
+    assert np.isnan(report(fitted, table, draws=50).pairs[0].data.correlation)
+
+
+def test_tables_with_all_pairs_have_no_such_section(plant: pd.DataFrame) -> None:
+    fitted = Synthesizer("factor", "outlet: inlet > ambient", trust="all", max_epochs=3, random_state=0).fit(plant)
+    found = report(fitted, plant, draws=50)
+    assert found.pairs == () and "never observed together" not in found.to_html().split("</style>")[1]

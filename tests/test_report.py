@@ -177,6 +177,12 @@ def apart(plant: pd.DataFrame) -> pd.DataFrame:
     return plant.assign(inlet=plant["inlet"].where(odd), ambient=plant["ambient"].where(~odd))
 
 
+def verdicts(text: str) -> int:
+    """Return how often the verdict stands in a text; another section has it in its title."""
+    return text.replace("Columns that were never observed together", "").count("never observed together")
+
+
+@pytest.mark.filterwarnings("ignore:1 pair of columns")
 def test_a_statement_that_no_row_can_test_is_told(plant: pd.DataFrame) -> None:
     table = apart(plant)
     fits = [quick(random_state=seed).fit(table) for seed in (0, 1)]
@@ -186,10 +192,11 @@ def test_a_statement_that_no_row_can_test_is_told(plant: pd.DataFrame) -> None:
             assert row.verdict is Verdict.UNOBSERVED and math.isnan(row.data_gap)
             assert written["verdict"] == "never observed together"
             assert (written["data_gap"], written["data_error"]) == (None, None)
-        assert all(text.count("never observed together") == 2 for text in (str(found), shown(found), found.to_html()))
+        assert all(verdicts(text) == 2 for text in (str(found), shown(found), found.to_html()))
         assert "nan" not in shown(found) + found.to_html()
 
 
+@pytest.mark.filterwarnings("ignore:1 pair of columns")
 def test_a_statement_that_no_sample_shows_is_told(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = quick().fit(apart(plant))
     monkeypatch.setattr(Synthesizer, "sample", lambda self, n, missing: apart(plant))
@@ -197,6 +204,6 @@ def test_a_statement_that_no_sample_shows_is_told(plant: pd.DataFrame, monkeypat
         found = report(fitted, table)
         content = json.loads(found.to_json(), parse_constant=pytest.fail)
         assert content["statements"][0]["gap_without"] is content["statements"][0]["gap_with"] is None
-        assert all(text.count("never observed together") == 2 * told_apart for text in (shown(found), found.to_html()))
+        assert all(verdicts(text) == 2 * told_apart for text in (shown(found), found.to_html()))
         assert "nan" not in shown(found) + found.to_html()
         assert found.to_html().count("<path d=") == (2 if told_apart == 2 else 0)

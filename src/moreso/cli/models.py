@@ -256,6 +256,8 @@ def report(
         found.write(output)
     console = plain_console()
     console.print(found)
+    if found.pairs:
+        console.print(found.pairs_to_rich())
     if weighed and weighed.statements:
         console.print(weighed)
     for sentence in found.summary:

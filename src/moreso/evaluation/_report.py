@@ -13,6 +13,15 @@ import pandas as pd
 
 from moreso._audit import Audit, Verdict, audit, level_problems
 from moreso._files import atomic_write
+from moreso.evaluation._unobserved import (
+    PairRow,
+    compare_pairs,
+    explain_ranges,
+    pairs_frame,
+    pairs_table,
+    show_number,
+    show_range,
+)
 from moreso.evaluation._worth import Worth
 from moreso.guidance import MIN_DRAWS
 from moreso.relations import Knowledge, Statement, count_problems, explain_left_out, raise_problems
@@ -99,6 +108,7 @@ class Report:
         likelihood: the log-likelihoods; None if the model has no density.
         knowledge: the statements, with the user's names for groups.
         worth: which statements carry the gain and how many rows it is worth; None if not computed.
+        pairs: pairs of columns that were never observed together in the training rows, if there are any.
     """
 
     model: str
@@ -110,6 +120,7 @@ class Report:
     likelihood: Likelihood | None
     knowledge: Knowledge
     worth: Worth | None = None
+    pairs: tuple[PairRow, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per relation; the columns are the fields of `Row` and the reason."""
@@ -122,15 +133,31 @@ class Report:
             "verdict": str(row.verdict)
         }
 
+    def pairs_to_frame(self) -> pd.DataFrame:
+        """Return one row per pair of columns that were never observed together.
+
+        The columns are the normalised HSIC and the correlation in the data, in samples without knowledge and with it;
+        the range of the correlation over the members of the ensembles, and the possible one; and the statements.
+        """
+        return pairs_frame(self.pairs, self.knowledge)
+
+    def pairs_to_rich(self) -> "Table":
+        """Return the same as a table for a terminal."""
+        return pairs_table(self.pairs, self.knowledge)
+
     def to_json(self) -> str:
         """Return everything as a JSON object."""
-        statements = [
-            {
-                name: None if isinstance(value, float) and not np.isfinite(value) else value
-                for name, value in row.items()
-            }
-            for row in map(self._values, self.statements)
-        ]
+        pairs = self.pairs_to_frame().to_dict("records")
+        statements, unobserved = (
+            [
+                {
+                    name: None if isinstance(value, float) and not np.isfinite(value) else value
+                    for name, value in row.items()
+                }
+                for row in rows
+            ]
+            for rows in (map(self._values, self.statements), pairs)
+        )
         content = {
             "moreso": version("moreso"),
             "model": self.model,
@@ -141,6 +168,7 @@ class Report:
             "harm": self.harm,
             "likelihood": None if self.likelihood is None else asdict(self.likelihood),
             "worth": None if self.worth is None else self.worth.to_dict(),
+            "unobserved": unobserved,
         }
         return json.dumps(content, indent=2)
 
@@ -152,7 +180,13 @@ class Report:
         page = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         rows = self.to_frame().to_dict("records")
         return page.get_template("report.html").render(
-            report=self, rows=rows, summary=self.summary, unobserved=Verdict.UNOBSERVED, version=version("moreso")
+            report=self,
+            rows=rows,
+            summary=self.summary,
+            unobserved=Verdict.UNOBSERVED,
+            show_range=show_range,
+            show_number=show_number,
+            version=version("moreso"),
         )
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -177,13 +211,15 @@ class Report:
         else:
             text = str(self.likelihood)
             lines.append(f"{text[0].upper()}{text[1:]}.")
-        return lines + (self.worth.summary if self.worth else [])
+        return lines + explain_ranges(self.pairs) + (self.worth.summary if self.worth else [])
 
     def __str__(self) -> str:
         columns = ["relation", "data_gap", "gap_without", "gap_with", "verdict", "reason"]
         tables = [self.to_frame()[columns]]
         if self.worth and self.worth.statements:
             tables.append(self.worth.to_frame())
+        if self.pairs:
+            tables.append(self.pairs_to_frame())
         return "\n".join([*(table.to_string(index=False) for table in tables), *self.summary])
 
     def __rich__(self) -> "Table":
@@ -226,7 +262,8 @@ def report(
 ) -> Report:
     """Compare data with samples of models trained without and with knowledge.
 
-    All gaps of one fit are measured with the scales and bandwidths of its data, and judged as in `audit`.
+    All gaps of one fit are measured with the scales and bandwidths of its data, and judged as in `audit`. If columns
+    were never observed together in the training rows, the report also shows what the samples say of them.
 
     Args:
         synthesizers: fitted with knowledge and `compare=True`; several fits of the same knowledge are averaged.
@@ -279,6 +316,7 @@ def report(
         likelihood=_likelihood(scores) if scores else None,
         knowledge=audits[0][0].knowledge,
         worth=worth,
+        pairs=compare_pairs(fits, tables, audits[0][0].knowledge, int(draws)),
     )
 
 

@@ -199,7 +199,7 @@ def _decide(task: Task, plain: Ensemble | None, trained: Ensemble | None) -> Sel
         models = [members(ensemble.model) for ensemble in (twin, trained)]
         least = min(map(len, models))
         before, after = (task.judge(join(each[:least])) for each in models)
-        if harmed(before, after, blind=task.blind):
+        if harmed(before, after) and not (task.blind and may_be_chance(before, after)):
             reason = INTERRUPTED if trained.interrupted else explain_harm(float((after - before).mean()), len(before))
             return Selection(twin, trained, twin, reason)
     return Selection(trained, trained, twin)
@@ -218,18 +218,20 @@ def has_density(model: nn.Module) -> bool:
     return all(isinstance(member, HasDensity) for member in members(model))
 
 
-def harmed(plain: np.ndarray, informed: np.ndarray, *, blind: bool = False) -> bool:
+def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
     """Whether validation rows are less likely with knowledge, by more than `HARM` on average.
 
     Args:
         plain: log-likelihood of each validation row under the plain ensemble.
         informed: the same under the ensemble with knowledge.
-        blind: whether the rows cannot show all of the gain; a loss must then exceed `ERRORS` standard errors, too.
     """
-    allowed = HARM
-    if blind and len(plain) > 1:
-        allowed = max(HARM, ERRORS * float((informed - plain).std(ddof=1)) / len(plain) ** 0.5)
-    return not informed.mean() >= plain.mean() - allowed
+    return not informed.mean() >= plain.mean() - HARM
+
+
+def may_be_chance(plain: np.ndarray, informed: np.ndarray) -> bool:
+    """Whether the loss is below `ERRORS` standard errors; the arguments are those of `harmed`."""
+    loss = plain - informed
+    return bool(len(loss) > 1 and loss.mean() < ERRORS * loss.std(ddof=1) / len(loss) ** 0.5)
 
 
 def explain_harm(change: float, rows: int) -> str:
