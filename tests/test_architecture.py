@@ -17,7 +17,7 @@ import moreso
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "moreso"
 FILES = [path for path in (*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyi")) if path.name != "__main__.py"]
-SCRIPTS = [path for folder in ("experiments", "benchmarks") for path in (ROOT / folder).glob("*.py")]
+SCRIPTS = [path for folder in ("examples", "experiments", "benchmarks") for path in (ROOT / folder).glob("*.py")]
 
 FOREIGN = {"ctx", "parser", "svi"}
 """Autograd's context, an XML parser and Pyro's SVI are made to be given attributes."""

@@ -2,7 +2,9 @@
 
 import json
 import re
+import runpy
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import moreso
 from moreso import DataError, Knowledge, Synthesizer, ask, audit, hsic, report
 from moreso._audit import explain_directions, explain_pairs
 from moreso.cli import main
@@ -481,3 +484,13 @@ def test_tables_with_all_pairs_have_no_such_section(plant: pd.DataFrame) -> None
     fitted = Synthesizer("factor", "outlet: inlet > ambient", trust="all", max_epochs=3, random_state=0).fit(plant)
     found = report(fitted, plant, draws=50)
     assert found.pairs == () and "never observed together" not in found.to_html().split("</style>")[1]
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a fit that ends early."""
+    monkeypatch.setattr(moreso, "Synthesizer", partial(moreso.Synthesizer, max_epochs=5, trust="all"))
+    path = Path(__file__).parents[1] / "examples" / "two_hospitals.py"
+    runpy.run_path(str(path), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "12 pairs of columns were never observed together." in printed
+    assert "mean error with knowledge: 0." in printed
