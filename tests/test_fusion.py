@@ -13,17 +13,19 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
 
 import moreso
-from moreso import DataError, Knowledge, Synthesizer, ask, audit, hsic, report
+from moreso import DataError, Knowledge, Synthesizer, ask, audit, hsic, report, training
 from moreso._audit import explain_directions, explain_pairs
 from moreso.cli import main
 from moreso.elicit import DirectionQuestion, Question, questionnaire
 from moreso.models import FactorAnalysis, Flow
+from moreso.synthesizer import fitted as fitted_rows
 from moreso.synthesizer import selection
 from moreso.synthesizer.ensemble import Ensemble
 from moreso.synthesizer.selection import Task, harmed, may_be_chance
-from moreso.tabular import correlation_ranges, join_tables, row_strata, unobserved_pairs
+from moreso.tabular import TableEncoder, correlation_ranges, join_tables, row_strata, unobserved_pairs
 from moreso.training import History, most_folds, split
 
 STATED = "y1: z1 > x1\nz2: y2 > x2"
@@ -273,6 +275,41 @@ def test_a_fit_on_tables_that_never_met(tmp_path: Path) -> None:
     loaded = Synthesizer.load(tmp_path / "model")
     assert loaded.unobserved_ == fitted.unobserved_
     np.testing.assert_array_equal(loaded.score_unseen(table), fitted.score_unseen(table))
+
+
+@pytest.mark.filterwarnings("ignore:4 pairs of columns")
+def test_each_member_is_stopped_by_rows_of_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its validation rows stay those of the fit when they are scored."""
+    table = fused(40).iloc[28:]  # 12 and 40 rows
+    stops: list[torch.Tensor] = []
+    train = training.train
+
+    def spy(members: Any, **settings: Any) -> Any:
+        stops.extend(member.stops for member in members)
+        return train(members, **settings)
+
+    monkeypatch.setattr(training, "train", spy)
+    fitted = quick(knowledge=None).fit(table)
+    y1 = list(fitted.encoder_.names).index("y1")
+    assert len(stops) == 4 and [int((~part[:, y1].isnan()).sum()) for part in stops] == [3] * 4
+    scored: list[pd.DataFrame] = []
+
+    def listen(model: nn.Module, encoder: TableEncoder, part: pd.DataFrame, seed: int) -> np.ndarray:
+        scored.append(part)
+        return np.zeros(len(part))
+
+    monkeypatch.setattr(fitted_rows, "log_density", listen)
+    fitted.score_unseen(table)
+    for part, expected in zip(scored, stops, strict=True):
+        rows = torch.as_tensor(fitted.encoder_.encode(part), dtype=torch.float32)
+        torch.testing.assert_close(rows, expected, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:4 pairs of columns")
+def test_without_weight_nothing_rests_on_statements() -> None:
+    with pytest.warns(UserWarning, match="never observed together") as caught:
+        quick(weight=0, trust="all").fit(fused())
+    assert not any("Statements decide" in str(each.message) for each in caught)
 
 
 @pytest.mark.filterwarnings("ignore:4 pairs of columns")
