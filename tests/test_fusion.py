@@ -25,7 +25,7 @@ from moreso.synthesizer import fitted as fitted_rows
 from moreso.synthesizer import selection
 from moreso.synthesizer.ensemble import Ensemble
 from moreso.synthesizer.selection import Task, harmed, may_be_chance
-from moreso.tabular import TableEncoder, correlation_ranges, join_tables, row_strata, unobserved_pairs
+from moreso.tabular import TableEncoder, correlation_ranges, join_tables, row_strata, unobserved, unobserved_pairs
 from moreso.training import History, most_folds, split
 
 STATED = "y1: z1 > x1\nz2: y2 > x2"
@@ -531,3 +531,19 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     printed = capsys.readouterr().out
     assert "12 pairs of columns were never observed together." in printed
     assert "mean error with knowledge: 0." in printed
+
+
+def test_texts_of_many_levels_take_no_memory() -> None:
+    """Their indicators would fill a matrix of rows times levels."""
+    table = pd.concat([fused(400)] * 3, ignore_index=True)
+    for name, lost in (("street", "z1"), ("town", "y1")):
+        table[name] = pd.Series([f"place {i % 300}" for i in range(len(table))], dtype=object).where(table[lost].isna())
+    pairs = unobserved_pairs(table)
+    assert ("z1", "street") in pairs and ("street", "town") in pairs
+    found = {each.pair: each for each in correlation_ranges(table, pairs)}
+    assert found["z1", "street"].low is None and found["y1", "z1"].low is not None
+    assert measured_columns(table, pairs) < 12
+
+
+def measured_columns(table: pd.DataFrame, pairs: Any) -> int:
+    return len(unobserved._Columns.of(table, pairs, (), None).correlation)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from moreso.dependence import MIN_ROWS, hsic
 from moreso.models import members
 from moreso.relations import Knowledge, Relation, write_name
 from moreso.synthesizer import Fitted, Synthesizer
-from moreso.tabular import Pair, as_table, has_direction, measure
+from moreso.tabular import MAX_LEVELS, Pair, as_table, has_direction, measure, thin
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -156,7 +156,8 @@ def _measure(pairs: Sequence[Pair], sample: pd.DataFrame, like: pd.DataFrame, *,
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
     sample, like = as_table(sample), as_table(like)
     sample = sample[:: -(-len(sample) // MEASURED)]
-    usable = [name for name in names if all(name in each and each[name].nunique() > 1 for each in (sample, like))]
+    like = thin(like)
+    usable = [name for name in names if all(name in each and _usable(each[name]) for each in (sample, like))]
     directed = {name for name in usable if has_direction(sample[name])}
     table = measure(_coded(sample[usable]), _coded(like[usable]), usable)
     ends = np.cumsum([len(part) for part in table.parts.values()]).tolist()
@@ -175,6 +176,10 @@ def _measure(pairs: Sequence[Pair], sample: pd.DataFrame, like: pd.DataFrame, *,
                 correlation = float(np.corrcoef(one[:, 0], other[:, 0])[0, 1]) if set(pair) <= directed else NAN
                 found[pair] = Dependence(value, correlation)
     return found
+
+
+def _usable(column: "pd.Series[Any]") -> bool:
+    return column.nunique() > 1 and (has_direction(column) or column.nunique() <= MAX_LEVELS)
 
 
 def _coded(table: pd.DataFrame) -> pd.DataFrame:

@@ -224,7 +224,6 @@ class _Columns:
         cls, table: pd.DataFrame, pairs: Sequence[Pair], named: Collection[str], identifiers: Collection[str] | None
     ) -> "_Columns":
         once = table.loc[:, ~table.columns.duplicated(keep=False)]
-        concerned = {name for pair in pairs for name in pair}
         prepared: dict[str, pd.Series[Any]] = {}
         directed = []
         for name in _usable(once, named, identifiers):
@@ -233,7 +232,7 @@ class _Columns:
                 directed.append(name)
                 if isinstance(column.dtype, pd.CategoricalDtype):
                     column = column.cat.codes.where(column.notna()).astype(float)
-            elif column.nunique() > FEW_LEVELS and name not in concerned:
+            elif column.nunique() > FEW_LEVELS:
                 continue
             prepared[name] = column
         frame = pd.DataFrame(prepared)
