@@ -496,6 +496,7 @@ def test_all_problems_are_raised_at_once_as_what_they_are(plant: pd.DataFrame) -
     assert not isinstance(plain.value, DataError | KnowledgeError)
 
 
+@pytest.mark.filterwarnings("ignore:1 pair of columns")
 def test_statements_about_columns_that_were_never_observed_together_are_trained(plant: pd.DataFrame) -> None:
     table = plant.copy()
     table.loc[:29, "inlet"] = np.nan
