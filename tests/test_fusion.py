@@ -181,6 +181,12 @@ def test_unobserved_pairs_are_found() -> None:
     some.loc[:3, "z1"] = 1.5
     assert list(unobserved_pairs(some)) == [pair for pair in pairs if "z1" not in pair]
     assert unobserved_pairs(table.assign(z1=table["z1"] * 0, z2=np.nan)) == ()
+    # Also if many rows have neither.
+    for common, expected in ((3, (("y1", "z1"),)), (4, ())):
+        some = world(0, 80)[["x1", "y1", "z1"]]
+        some.loc[20:, "y1"] = np.nan
+        some.loc[: 19 - common, "z1"] = some.loc[40:, "z1"] = np.nan
+        assert unobserved_pairs(some) == expected
     # Values that are missing here and there hide no pair.
     random = np.random.default_rng(0)
     assert unobserved_pairs(world().mask(random.random((40, 7)) < 0.3)) == ()
