@@ -19,12 +19,11 @@ FIRST = ["cholesterol", "ldl", "hdl", "ratio"]
 SECOND = ["triglycerides", "glucose", "progression"]
 ROWS = 60
 
-# To come: directions, as in 'hdl: -triglycerides > age'. Without them a dependence may come out reversed.
 KNOWLEDGE = """
-    hdl: triglycerides > age               # fat-rich particles take cholesterol from HDL
-    ratio: triglycerides > age             # so the ratio of all cholesterol to HDL rises with them
-    ratio: triglycerides > glucose         # and more than with sugar
-    progression: hdl > sex                 # HDL protects vessels, those of the kidneys too
+    hdl: -triglycerides > age              # fat-rich particles take cholesterol from HDL
+    ratio: +triglycerides > age            # so the ratio of all cholesterol to HDL rises with them
+    ratio: +triglycerides > +glucose       # and more than with sugar
+    progression: -hdl > sex                # HDL protects vessels, those of the kidneys too
 """
 
 

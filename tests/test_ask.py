@@ -52,10 +52,10 @@ def test_the_worth_is_what_a_decision_by_the_sign_would_lose(plant: pd.DataFrame
 
 def test_the_first_are_worth_most_and_none_is_asked_too_often(plant: pd.DataFrame) -> None:
     table = plant.assign(**{f"noise{i}": np.random.default_rng(i).normal(size=60) for i in range(4)})
-    found = ask(table, questions=12, per_feature=2)
+    found = compared(table, questions=12, per_feature=2)
     order = [(round(q.bits, 1), q.worth) for q in found]
     assert order == sorted(order, reverse=True)
-    every = [round(q.bits, 1) for q in ask(table, questions=1000, per_feature=1000)]
+    every = [round(q.bits, 1) for q in compared(table, questions=1000, per_feature=1000)]
     assert every == sorted(every, reverse=True) and len(set(every)) > 3
     assert len(found) == 12
     for name in table.columns:

@@ -201,11 +201,14 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, b
             f"{fewer} of {len(findings)} statements use fewer than all {len(table.rows)} rows, {rows} at least: rows "
             "with missing values are left out, and long tables are thinned for groups."
         )
+    apart = [finding for finding in findings if finding.rows == 0]
+    if len(apart) > 1:
+        notes.append(f"No row has all the columns of {len(apart)} statements, so no row can test them.")
     for relation, finding in zip(knowledge, findings, strict=True):
         if finding.verdict is Verdict.UNOBSERVED:
-            notes.append(
-                f"{relation.where}: {finding.rows} rows have all of its columns, and {MIN_ROWS} are needed to test it."
-            )
+            if finding.rows or len(apart) == 1:
+                needed = f"{finding.rows} rows have all of its columns, and {MIN_ROWS} are needed to test it"
+                notes.append(f"{relation.where}: {needed}.")
         elif finding.gap == 0 and finding.standard_error == 0:
             notes.append(f"{relation.where}: both sides are equal in these rows, so they can never decide.")
         elif max(abs(finding.gap), finding.standard_error) < ROUND_OFF:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from moreso.relations import Knowledge, Relation
+from moreso.relations import Knowledge, Relation, Statement
 from moreso.tabular import Pair, count_pairs, has_direction, name_pairs, unobserved_pairs
 
 NOTED = 6
@@ -12,25 +12,24 @@ NOTED = 6
 
 
 def directed_pairs(knowledge: Knowledge) -> frozenset[frozenset[str]]:
-    """Return the pairs of columns whose direction is stated; so far no statement can."""
-    del knowledge
-    return frozenset()
+    """Return the pairs of columns whose direction is stated."""
+    return frozenset(direction.pair for direction in knowledge.directions)
 
 
 def stated_pairs(pairs: Sequence[Pair], knowledge: Knowledge) -> list[Pair]:
     """Return which of these pairs a statement compares or directs."""
     named = directed_pairs(knowledge).union(
         frozenset((one, other))
-        for relation in knowledge
+        for relation in knowledge.relations
         for one in relation.ref
         for other in (*relation.plus, *relation.minus)
     )
     return [pair for pair in pairs if frozenset(pair) in named]
 
 
-def deciding(pair: Pair, knowledge: Knowledge) -> tuple[Relation, ...]:
-    """Return the statements that compare a pair."""
-    return tuple(relation for relation in knowledge if stated_pairs([pair], Knowledge((relation,))))
+def deciding(pair: Pair, knowledge: Knowledge) -> tuple[Statement, ...]:
+    """Return the statements that compare or direct a pair."""
+    return tuple(statement for statement in knowledge if stated_pairs([pair], Knowledge((statement,))))
 
 
 def explain_pairs(pairs: Sequence[Pair], knowledge: Knowledge) -> str:
@@ -74,7 +73,7 @@ def _undirected(
     pairs: dict[frozenset[str], Pair], knowledge: Knowledge, table: pd.DataFrame
 ) -> Iterator[tuple[Relation, list[Pair]]]:
     directed = directed_pairs(knowledge)
-    for relation in knowledge:
+    for relation in knowledge.relations:
         sides = [frozenset((one, other)) for one in relation.ref for other in relation.plus]
         own = [
             pairs[side]

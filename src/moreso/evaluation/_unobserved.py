@@ -11,9 +11,9 @@ import pandas as pd
 from moreso._audit import deciding, stated_pairs
 from moreso.dependence import MIN_ROWS, hsic
 from moreso.models import members
-from moreso.relations import Knowledge, Relation, write_name
+from moreso.relations import Knowledge, Statement, write_name
 from moreso.synthesizer import Fitted, Synthesizer
-from moreso.tabular import MAX_LEVELS, Pair, as_table, has_direction, measure, thin
+from moreso.tabular import MAX_LEVELS, Pair, as_table, has_direction, measure, rank_levels, thin
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,7 +58,7 @@ class PairRow:
 
     one: str
     other: str
-    statements: tuple[Relation, ...]
+    statements: tuple[Statement, ...]
     without: Dependence
     with_knowledge: Dependence
     data: Dependence
@@ -183,11 +183,8 @@ def _usable(column: "pd.Series[Any]") -> bool:
 
 
 def _coded(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the numbers of ordered levels in their place."""
-    ordered = [name for name in table if getattr(table[name].dtype, "ordered", False)]
-    return table.assign(
-        **{str(name): table[name].cat.codes.where(table[name].notna()).astype(float) for name in ordered}
-    )
+    """Return a table with the places of ordered levels instead of them."""
+    return table.apply(rank_levels)
 
 
 def pairs_frame(pairs: Sequence[PairRow], knowledge: Knowledge) -> pd.DataFrame:

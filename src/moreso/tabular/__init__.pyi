@@ -2,6 +2,7 @@ from .columns import ColumnEncoder as ColumnEncoder
 from .columns import IdentifierEncoder as IdentifierEncoder
 from .columns import OneHotEncoder as OneHotEncoder
 from .conditions import matches as matches
+from .dtypes import rank_levels as rank_levels
 from .encoder import SampleView as SampleView
 from .encoder import TableEncoder as TableEncoder
 from .files import Read as Read
@@ -16,13 +17,13 @@ from .problems import MAX_LEVELS as MAX_LEVELS
 from .problems import MIN_ROWS as MIN_ROWS
 from .problems import as_table as as_table
 from .problems import column_problems as column_problems
+from .problems import has_direction as has_direction
 from .problems import table_problems as table_problems
 from .reading import Reading as Reading
 from .unobserved import Pair as Pair
 from .unobserved import Unobserved as Unobserved
 from .unobserved import correlation_ranges as correlation_ranges
 from .unobserved import count_pairs as count_pairs
-from .unobserved import has_direction as has_direction
 from .unobserved import name_pairs as name_pairs
 from .unobserved import row_strata as row_strata
 from .unobserved import unobserved_pairs as unobserved_pairs

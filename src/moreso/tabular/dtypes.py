@@ -1,5 +1,6 @@
 """How pandas stores a column: conversion from any dtype to numbers, and back to the same dtype."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +36,23 @@ def level_order(column: "pd.Series[Any]") -> dict[str, int] | None:
     if len(levels) and all(isinstance(level, bool | np.bool_) for level in levels):
         return {level_text(False): 0, level_text(True): 1}
     return None
+
+
+def rank_levels(column: "pd.Series[Any]", order: Mapping[str, int] | None = None) -> "pd.Series[Any]":
+    """Return the place of each value in the order of the levels, NaN for missing values; the column itself without one.
+
+    Args:
+        column: the column.
+        order: the place of each level, as text; by default its own.
+    """
+    if order is None and is_categorical(column):
+        order = level_order(column)
+    if order is None:
+        return column
+    codes, levels = pd.factorize(column)
+    # Missing values have the code -1, and so the last place.
+    places = np.array([*(order.get(level_text(each), np.nan) for each in levels), np.nan])
+    return pd.Series(places[codes], column.index, name=column.name)
 
 
 def as_numbers(column: "pd.Series[Any]") -> np.ndarray:

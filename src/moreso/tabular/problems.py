@@ -91,16 +91,17 @@ def table_problems(
     for name in once:
         if modelled or name in named:
             problems += column_problems(table[name], measured=name in named)
-    problems += [_unordered(table[name]) for name in directed if name in once and not _ordered(table[name])]
+    problems += [_unordered(table[name]) for name in directed if name in once and not has_direction(table[name])]
     columns = [plain(table[name]) for name in once]
     if modelled and not problems and not any(x.nunique() > 1 or 0 < x.isna().sum() < len(x) for x in columns):
         problems.append("every column is constant or empty, so there is nothing to model. Check the table.")
     return problems
 
 
-def _ordered(column: "pd.Series[Any]") -> bool:
+def has_direction(column: "pd.Series[Any]") -> bool:
+    """Return whether a column can rise and fall: numbers, truth values, times and ordered categories can."""
     own = plain(column)
-    return not is_categorical(own) or level_order(own) is not None or own.count() == 0
+    return not is_categorical(own) or level_order(own) is not None
 
 
 def _unordered(column: "pd.Series[Any]") -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moreso.tabular.dtypes import is_categorical
+from moreso.tabular.dtypes import rank_levels
 from moreso.tabular.foreign import plain
 from moreso.tabular.identifiers import find_identifiers
-from moreso.tabular.problems import MIN_ROWS, as_table
+from moreso.tabular.problems import MIN_ROWS, as_table, has_direction
 from moreso.tabular.view import measure, thin
 
 Pair = tuple[str, str]
@@ -99,12 +99,6 @@ def name_pairs(pairs: Sequence[Pair], most: int = NAMED) -> str:
     more = len(pairs) - most
     named = ", ".join(f"'{one}' and '{other}'" for one, other in pairs[:most])
     return named + (f", and {more} more" if more > 0 else "")
-
-
-def has_direction(column: "pd.Series[Any]") -> bool:
-    """Return whether a column can rise and fall: numbers, truth values, times and ordered categories can."""
-    column = plain(column)
-    return not is_categorical(column) or bool(getattr(column.dtype, "ordered", False))
 
 
 def count_pairs(count: int) -> str:
@@ -230,8 +224,7 @@ class _Columns:
             column = plain(once[name])
             if has_direction(column):
                 directed.append(name)
-                if isinstance(column.dtype, pd.CategoricalDtype):
-                    column = column.cat.codes.where(column.notna()).astype(float)
+                column = rank_levels(column)
             elif column.nunique() > FEW_LEVELS:
                 continue
             prepared[name] = column

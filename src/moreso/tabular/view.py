@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from moreso.relations import Direction, Knowledge, Relation, Statement
-from moreso.tabular.dtypes import as_numbers, is_categorical, level_order, level_text
+from moreso.tabular.dtypes import as_numbers, is_categorical, level_order, level_text, rank_levels
 from moreso.tabular.foreign import plain
 
 if TYPE_CHECKING:
@@ -115,17 +115,10 @@ def measure(
         start = part.stop
     for place, name in enumerate(ranks, start):
         order = level_order(reference[name]) or level_order(data[name]) or {}
-        whole, own = (_rank(table[name], order) for table in (reference, data))
+        whole, own = (rank_levels(table[name], order).to_numpy(dtype=float) for table in (reference, data))
         scaling = Scaling.of(whole[:, None])
         fixed[:, place], rows[:, place] = scaling(thin(whole)), scaling(own)
     return Measured(rows, fixed, parts, {name: len(found) for name, found in levels.items()}, ranks)
-
-
-def _rank(column: "pd.Series[Any]", order: Mapping[str, int]) -> np.ndarray:
-    """Return the place of each level in the order of the levels, NaN for missing values."""
-    codes, levels = pd.factorize(column)
-    # Missing values have the code -1, and so the last place.
-    return np.array([*(order.get(level_text(each), np.nan) for each in levels), np.nan])[codes]
 
 
 def _levels(*columns: "pd.Series[Any]") -> list[str]:
