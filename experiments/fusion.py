@@ -285,7 +285,7 @@ def plain(name: str, rows: int, seed: int, model: str) -> Synthesizer:
 
 
 def harmed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Return whether the plain model is kept, from the log-likelihoods of validation rows without and with knowledge."""
+    """Return whether the plain model is kept, from the log-likelihoods of validation rows of both."""
     loss = before - after
     return bool(loss.mean() > max(HARM, ERRORS * loss.std(ddof=1) / len(loss) ** 0.5))
 
