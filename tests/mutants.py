@@ -142,6 +142,42 @@ MUTANTS = [
         "0 * outer *",
         "dependence",
     ),
+    # Directions.
+    Mutant(
+        "direction without its sign",
+        "moreso.dependence.direction:Covariances.__init__",
+        r"own \* self\._signs",
+        "own",
+        "direction",
+    ),
+    Mutant(
+        "error of a direction around 0 instead of its mean",
+        "moreso.dependence.direction:Covariances.influence",
+        r" - self\._raw\[\.\.\., None\]",
+        "",
+        "direction",
+    ),
+    Mutant(
+        "levels in the order of their letters",
+        "moreso.tabular.dtypes:level_order",
+        r"enumerate\(dtype\.categories\)",
+        "enumerate(sorted(dtype.categories))",
+        "direction",
+    ),
+    Mutant(
+        "opposite directions pass",
+        "moreso.relations.logic:find_opposites",
+        r"len\(signs\) > 1",
+        "len(signs) > 2",
+        "direction",
+    ),
+    Mutant(
+        "order of the statements is that of their kinds",
+        "moreso.dependence.relative:Gaps._join",
+        r"self\._order is None",
+        "True",
+        "direction",
+    ),
     Mutant(
         "normalised by the product without its root",
         "moreso.dependence.engine:Dependence._roots",

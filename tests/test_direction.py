@@ -1,5 +1,6 @@
 """Laws of directions: what is written, what contradicts, what is measured, and what a model learns from them."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -318,3 +319,19 @@ def test_statements_left_out_are_saved_and_loaded(tmp_path: Path) -> None:
     path = tmp_path / "a.model"
     fitted.save(path)
     assert Synthesizer.load(path).left_out_ == fitted.left_out_
+
+
+@pytest.mark.parametrize("rows", [30, 300])
+def test_independent_columns_rise_or_fall_no_more_often_than_the_level(rows: int) -> None:
+    random, share = np.random.default_rng(0), []
+    for _ in range(4):
+        table = pd.DataFrame(
+            {f"normal{i}": random.normal(size=rows) for i in range(4)}
+            | {f"heavy{i}": random.standard_t(1.5, size=rows) for i in range(4)}
+            | {f"tied{i}": random.binomial(2, 0.2, size=rows) for i in range(4)}
+            | {f"skewed{i}": random.exponential(size=rows) ** 3 for i in range(4)}
+        )
+        pairs = [Direction(one, other, 1) for one, other in combinations(table, 2)]
+        share += [min(each.pvalue, each.converse_pvalue) < 0.025 for each in audit(table, Knowledge(tuple(pairs)))]
+    # 480 pairs, hardly dependent on each other: three standard deviations.
+    assert 0.01 < np.mean(share) < 0.05 + 3 * (0.05 * 0.95 / len(share)) ** 0.5
