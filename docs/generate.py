@@ -140,9 +140,8 @@ per held-out complete row over the plain model.
 {fusion_bars}
 
 Other sizes and measures, on average over sets. Those of arms with knowledge are differences from the plain model.
-*Flipped signs*: half of the signs are wrong. *Flipped*: half of the statements are turned round. *Obeyed*: the model
-with knowledge is kept even if validation rows are less likely. The regression predicts a column of the second table
-from the columns of the first; its error is in standard deviations.
+*Flipped signs*: half of the signs are wrong. *Flipped*: half of the statements are turned round. The regression
+predicts a column of the second table from the columns of the first; its error is in standard deviations.
 
 {fusion_summary}
 
@@ -245,6 +244,7 @@ def generate(*parts: str) -> None:
     if "results" in parts or not parts:
         figures.write(ROOT / "docs" / "figures")
     _insert("README.md", "gain", tables.summary(["default", "flipped"]))
+    _insert("README.md", "fusion", fusion.headline())
     _insert("docs/adapters.md", "effect", adapters.table())
     if not parts:
         _insert("README.md", "example", f"```text\n{example_output()}\n```")

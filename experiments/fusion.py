@@ -422,6 +422,22 @@ def summary() -> str:
     return "\n".join(lines)
 
 
+def headline() -> str:
+    """Return the error of the unseen correlations, on average over sets, as a Markdown table: for the README."""
+    lines = [
+        "| model | tasks | without knowledge | relations | and directions | best rival | complete rows |",
+        "|" + " --- |" * 7,
+    ]
+    for model in MODELS:
+        errors = wide(model, "correlations", SHOWN).dropna(subset=["plain", "directions"])
+        if errors.empty:
+            continue
+        mean = errors.groupby("set").mean()
+        shown = [mean["plain"], mean["relations"], mean["directions"], mean[list(RIVALS)].min(axis=1), mean["complete"]]
+        lines.append(f"| {' | '.join([model, str(len(mean)), *(_number(part.mean()) for part in shown)])} |")
+    return "\n".join(lines)
+
+
 def bars() -> str:
     """Return what was asked at `SHOWN` rows, and what came out, as a Markdown list."""
     lines = []

@@ -23,7 +23,7 @@ from moreso import (
 )
 from moreso.dependence import RelativeDependence, median_bandwidth
 from moreso.relations import DataError
-from moreso.tabular import Reading, TableEncoder, measure, read_table
+from moreso.tabular import Reading, TableEncoder, expand, measure, read_table
 
 RANDOM = torch.Generator().manual_seed(0)
 
@@ -279,6 +279,13 @@ def test_samples_are_seen_as_an_audit_sees_rows() -> None:
     for name in ("mark\nrank", "two\nrank"):
         own, other = seen[:, view.names.index(name)], measured.rows[:, measured.columns.index(name)]
         assert np.corrcoef(own, other)[0, 1] > 0.99
+
+
+def test_features_of_several_columns_have_no_direction_without_a_rank() -> None:
+    knowledge, parts = Knowledge.parse("a: +b"), {"a": ("a",), "b": ("b0", "b1")}
+    with pytest.raises(KnowledgeError, match="'b' is measured as categories"):
+        expand(knowledge, parts)
+    assert str(expand(knowledge, parts, {"b": "rank"})) == "a: +rank"
 
 
 def test_a_text_column_gets_an_order_in_the_shell(tmp_path: Path) -> None:

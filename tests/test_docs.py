@@ -131,6 +131,7 @@ def test_generated_pages_are_up_to_date() -> None:
     assert (ROOT / "docs" / "results.md").read_text() == generate.results(), "run: make docs"
     blocks = {
         ("README.md", "gain"): generate.tables.summary(["default", "flipped"]),
+        ("README.md", "fusion"): generate.fusion.headline(),
         ("docs/adapters.md", "effect"): generate.adapters.table(),
     }
     for (page, name), block in blocks.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from moreso.relations import Direction, Knowledge, Relation, Statement
+from moreso.relations import Direction, Knowledge, KnowledgeError, Relation, Statement
 from moreso.tabular.dtypes import as_numbers, is_categorical, level_order, level_text, rank_levels
 from moreso.tabular.foreign import plain
 
@@ -161,9 +161,14 @@ def expand(
         ranks: feature -> the name of the column for its directions, if it is another one.
 
     Raises:
-        KnowledgeError: a name is not a feature.
+        KnowledgeError: a name is not a feature, or a direction names a feature of several columns.
     """
     knowledge.check(list(parts))
+    if several := [name for name in knowledge.directed if name not in ranks and len(parts[name]) > 1]:
+        raise KnowledgeError(
+            f"'{name}' is measured as categories, and nothing rises or falls with them. Leave out its sign."
+            for name in several
+        )
 
     def column(name: str) -> str:
         return ranks[name] if name in ranks else parts[name][0]
