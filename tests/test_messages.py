@@ -193,7 +193,7 @@ TENSORS: Calls = {
     "hsic constant": (lambda: hsic(ROWS[:, 0], torch.ones(10)), r"^all rows .*constant.*Leave it out or pass one"),
     "test rows": (lambda: relative_test(ROWS[:3], ROWS[:3], ROWS[:3]), r"HSIC .*least 4 rows.* 3\. .*more samples"),
     "no pairs": (lambda: Dependence(ROWS, [], []), r"'pairs' .*empty.*at least one pair"),
-    "no relation": (lambda: Regularizer(Knowledge(()), NAMES), r"no relation.*at least one.*without a regularizer"),
+    "no relation": (lambda: Regularizer(Knowledge(()), NAMES), r"no statement.*at least one.*without a regularizer"),
     "unknown name": (lambda: Regularizer(KNOWN, ["inlet", "outlet"]),
         r"^line 1: .*unknown .*'ambient'\.[^?]* inlet, outlet\.$"),
     "margin": (lambda: Regularizer(KNOWN, NAMES, margin=0), r"'margin' .*positive.* 0\. .*default.* 4 "),
@@ -309,7 +309,7 @@ TABLES: Calls = {
     "not a frame": (lambda: Synthesizer().fit(ROWS), r"table .*pandas DataFrame.* Tensor\. .*pd\.DataFrame\(x\)"),  # type: ignore[arg-type]
     "audit level": (lambda: audit(table(), KNOWN, level=5), r"'level' .*\(0, 1\).* 5\. .* 0\.05"),
     "audit block": (lambda: audit(table(), KNOWN, block=2), r"'block' .*least 1 .*20th.*\(0\).* 2\.$"),
-    "audit nothing": (lambda: audit(table(), Knowledge(())), r"no relation.*at least one\.$"),
+    "audit nothing": (lambda: audit(table(), Knowledge(())), r"no statement.*at least one\.$"),
     "audit names of rows": (lambda: audit(table(inlet=list("abcdefghij")), KNOWN),
         r"'inlet' .* 10 different texts .* 10 rows.*names of rows.*Leave it out.*convert"),
     "fit names of rows": (lambda: Synthesizer().fit(table(inlet=list("abcdefghab"))),

@@ -146,7 +146,7 @@ def test_statements_name_numbered_columns_by_their_text(table: pd.DataFrame, num
 
 def test_samples_come_back_with_their_numbers(table: pd.DataFrame, tmp_path: Path) -> None:
     mixed = table.rename(columns={"inlet": 7, "outlet": -1})
-    fitted = quick("-1: 7 > ambient").fit(mixed)
+    fitted = quick('"-1": 7 > ambient').fit(mixed)
     fitted.save(tmp_path / "plant.model")
     loaded = Synthesizer.load(tmp_path / "plant.model")
     for each in (fitted, fitted.plain_, loaded, loaded.plain_):

@@ -143,7 +143,7 @@ def _checked(
     known, statements = Knowledge.examine(knowledge, list(data.columns))
     known, notes = (known or Knowledge(())).matched(data.columns)
     if not (known or statements):
-        statements.append("the knowledge holds no relation. Write at least one.")
+        statements.append("the knowledge holds no statement. Write at least one.")
     used = [name for name in known.features if name in data.columns]
     settings = level_problems(level, block, len(data))
     raise_problems(settings=settings, knowledge=statements, data=table_problems(like, used, directed=known.directed))
