@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from torch import nn
 
 import moreso
-from moreso import DataError, Knowledge, Synthesizer, ask, audit, hsic, report, training
+from moreso import DataError, Knowledge, Regularizer, Settings, Synthesizer, ask, audit, hsic, report, training
 from moreso._audit import explain_directions, explain_pairs
 from moreso.cli import main
 from moreso.elicit import DirectionQuestion, Question, questionnaire
 from moreso.models import FactorAnalysis, Flow
+from moreso.synthesizer import estimator, selection
 from moreso.synthesizer import fitted as fitted_rows
-from moreso.synthesizer import selection
 from moreso.synthesizer.ensemble import Ensemble
 from moreso.synthesizer.selection import Task, harmed, may_be_chance
 from moreso.tabular import TableEncoder, correlation_ranges, join_tables, row_strata, unobserved, unobserved_pairs
@@ -553,3 +553,18 @@ def test_texts_of_many_levels_take_no_memory() -> None:
 
 def measured_columns(table: pd.DataFrame, pairs: Any) -> int:
     return len(unobserved._Columns.of(table, pairs, (), None).correlation)
+
+
+def test_what_no_row_shows_is_pushed_less_far() -> None:
+    assert (Settings().margin_for(True), Settings().margin_for(False)) == (2.0, 4.0)
+    assert Settings(margin=3.0).margin_for(True) == 3.0
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 4)), columns=list("xyzw"))
+    apart = table.copy()
+    apart.loc[:19, "y"] = apart.loc[20:, "z"] = np.nan
+    for rows, margin in ((table, 4.0), (apart, 2.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plan = estimator._plan(Synthesizer("factor", "y: +z > w", random_state=0), rows)
+        penalty = plan.task.penalty
+        assert isinstance(penalty, Regularizer)
+        assert penalty.margin == margin

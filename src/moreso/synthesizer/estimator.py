@@ -558,7 +558,8 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
         enforced = stated if synthesizer.weight != 0 else Knowledge(())
         notes = [*notes, explain_pairs(pairs, enforced), *explain_directions(pairs, enforced, table)]
     count = settings.members or count_members(len(table), settings.validation)
-    penalty = make_penalty(encoder, stated, rows, settings.margin) if synthesizer.weight != 0 else None
+    blind = bool(stated_pairs(pairs, stated))
+    penalty = make_penalty(encoder, stated, rows, settings.margin_for(blind)) if synthesizer.weight != 0 else None
     task = selection.Task(
         build=partial(build_model, synthesizer.model, encoder.width, seed, encoder.incomplete),
         rows=rows,
@@ -572,7 +573,7 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
         compare=synthesizer.compare and bool(knowledge),
         fall_back=synthesizer.trust == "audit",
         strata=strata,
-        blind=bool(stated_pairs(pairs, stated)),
+        blind=blind,
     )
     ranges = correlation_ranges(table, pairs, knowledge.features, settings.identifiers)
     return _Plan(task, encoder, knowledge, notes, left_out, labels, ranges)

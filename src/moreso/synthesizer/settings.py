@@ -28,6 +28,10 @@ class Problems(NamedTuple):
     data: list[str]
 
 
+BLIND_MARGIN = 2.0
+"""The default margin if statements concern columns that were never observed together (docs/decisions/0020)."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of a `Synthesizer` that few users change.
@@ -39,7 +43,8 @@ class Settings:
         dropout: dropout rate of the model "vae", which regularizes it. By default an ensemble is fitted without dropout
             and with a rate of .3, and the one under which validation rows are more likely is kept. 0 saves that time.
         ratio: length of the regularizer's gradient relative to the loss's, if the weight is "auto".
-        margin: margin of the regularizer, in standard errors of the gap.
+        margin: margin of the regularizer, in standard errors of the gap; by default 4, and 2 if statements concern
+            columns that were never observed together, where no row would correct a push that goes too far.
         precision: precision of the training: "32-true" or "bf16-mixed".
         identifiers: the columns that only tell rows apart, such as names or numbers of patients: they are not modelled,
             and samples get new ones. By default they are found, see `moreso.tabular.find_identifiers`; () for none.
@@ -49,7 +54,7 @@ class Settings:
     validation: float = 0.25
     dropout: float | None = None
     ratio: float = AUTO_RATIO
-    margin: float = MARGIN
+    margin: float | None = None
     precision: str = "32-true"
     identifiers: tuple[str, ...] | None = None
 
@@ -61,6 +66,14 @@ class Settings:
             rows: the number of rows of the table, if known.
         """
         return self._ensemble_problems(rows) + self._dropout_problems(model) + self._margin_problems()
+
+    def margin_for(self, blind: bool) -> float:
+        """Return the margin of a fit.
+
+        Args:
+            blind: whether statements concern columns that were never observed together.
+        """
+        return self.margin or (BLIND_MARGIN if blind else MARGIN)
 
     def _ensemble_problems(self, rows: int | None) -> list[str]:
         if not 0 < self.validation < 1:
@@ -83,6 +96,6 @@ class Settings:
         return []
 
     def _margin_problems(self) -> list[str]:
-        if self.margin > 0:
+        if self.margin is None or self.margin > 0:
             return []
         return [f"'margin' must be positive, got {self.margin}. The default is {MARGIN:g} standard errors."]
