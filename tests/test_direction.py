@@ -338,7 +338,7 @@ def test_independent_columns_rise_or_fall_no_more_often_than_the_level(rows: int
             | {f"tied{i}": random.binomial(2, 0.2, size=rows) for i in range(4)}
             | {f"skewed{i}": random.exponential(size=rows) ** 3 for i in range(4)}
         )
-        pairs = [Direction(one, other, 1) for one, other in combinations(table, 2)]
+        pairs = [Direction(one, other, 1) for one, other in combinations(map(str, table), 2)]
         share += [min(each.pvalue, each.converse_pvalue) < 0.025 for each in audit(table, Knowledge(tuple(pairs)))]
     # 480 pairs, hardly dependent on each other: three standard deviations.
     assert 0.01 < np.mean(share) < 0.05 + 3 * (0.05 * 0.95 / len(share)) ** 0.5
