@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FOREIGN := ctgan diffusers pythae scvi-tools sdv
 
-.PHONY: demo test test-adapters lint mutants bench paper paper-full docs clean
+.PHONY: demo test test-slow test-adapters lint mutants bench paper paper-full docs clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
@@ -13,8 +13,11 @@ demo: $(READY)  ## The main job on real data; ends with a report to open.
 CHECKED := $(patsubst %,tests/test_%.py,ask dependence kernels regularizer relations relative tables)
 
 test: lint  ## Everything that CI runs, with one thread per process.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=moreso,tests.check $(CHECKED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --jaxtyping-packages=moreso,tests.check $(CHECKED)
+
+test-slow: $(READY)  ## The tests that take minutes: levels, power and calibration.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-adapters: .venv-adapters/ready  ## Adapters of libraries that need other versions than ours, in an environment of their own.
 	OMP_NUM_THREADS=1 .venv-adapters/bin/python -m pytest tests/adapters
