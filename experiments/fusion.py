@@ -381,7 +381,8 @@ def table() -> str:
             own, score = (part.xs(name, level="set") for part in (errors, scores.reindex(errors.index)))
             gains = [cell((score[arm] - score["plain"]).dropna()) for arm in ("relations", "directions")]
             shown = [_number(own[arm].mean()) for arm in (*ARMS[:3], *OTHERS)]
-            lines.append(f"| {' | '.join([model or '-', name, str(len(own)), *gains, *shown])} |")
+            seeds = own["directions"].count() if model else len(own)
+            lines.append(f"| {' | '.join([model or '-', name, str(seeds), *gains, *shown])} |")
     return "\n".join(lines)
 
 
