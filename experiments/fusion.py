@@ -426,8 +426,8 @@ def summary() -> str:
 def headline() -> str:
     """Return the error of the unseen correlations, on average over sets, as a Markdown table: for the README."""
     lines = [
-        "| model | tasks | without knowledge | relations | and directions | best rival | complete rows |",
-        "|" + " --- |" * 7,
+        "| model | tasks | seeds | without knowledge | relations | and directions | best rival | complete rows |",
+        "|" + " --- |" * 8,
     ]
     for model in MODELS:
         errors = wide(model, "correlations", SHOWN).dropna(subset=["plain", "directions"])
@@ -435,7 +435,9 @@ def headline() -> str:
             continue
         mean = errors.groupby("set").mean()
         shown = [mean["plain"], mean["relations"], mean["directions"], mean[list(RIVALS)].min(axis=1), mean["complete"]]
-        lines.append(f"| {' | '.join([model, str(len(mean)), *(_number(part.mean()) for part in shown)])} |")
+        seeds = errors.groupby("set").size()
+        counts = [str(len(mean)), "-".join(map(str, sorted({seeds.min(), seeds.max()})))]
+        lines.append(f"| {' | '.join([model, *counts, *(_number(part.mean()) for part in shown)])} |")
     return "\n".join(lines)
 
 

@@ -174,6 +174,20 @@ def test_the_standard_error_is_the_spread_over_samples(normalize: bool) -> None:
     assert ((ratio > 0.85) & (ratio < 1.2)).all(), ratio
 
 
+def test_rows_in_blocks_of_one_have_the_plain_error_and_repeated_rows_the_error_of_one() -> None:
+    x = sample(2500)
+    module = RelativeDependence(Knowledge.parse("a: +b\na: b > d\nc: -a"), list("abcd"), data=x)
+    own = torch.arange(len(x))
+    torch.testing.assert_close(module(x).blocked_error(own), module(x).standard_error)
+    twice = module(torch.cat([x, x]))
+    assert (twice.blocked_error(torch.cat([own, own]))[0] / module(x).standard_error[0]).item() == pytest.approx(
+        1, abs=0.01
+    )
+    error, sums = module(x).cell_sums(own)
+    torch.testing.assert_close(error, module(x).standard_error)
+    torch.testing.assert_close((sums @ sums.T).diagonal().sqrt(), error)
+
+
 def test_the_members_of_a_population_are_measured_one_by_one() -> None:
     x, texts = sample(), ("a: +b > c\nd: -a", "a: b > d\nb: -c")
     own = [Regularizer(text, list("abcd"), data=x[: 100 * (place + 1)]) for place, text in enumerate(texts)]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import torch
 from jaxtyping import Float, Int
@@ -185,24 +186,17 @@ def error_of(
         count: the number of rows.
         blocks: the block of each row, counted from 0; rows of one block may depend on each other.
     """
-    total = torch.zeros(())
-    start = 0
-    for chunk in influence:
-        if blocks is None:
-            found = chunk.square().sum(-1, dtype=torch.float64)
-        else:
-            found = chunk.new_zeros(*chunk.shape[:-1], int(blocks.max()) + 1, dtype=torch.float64)
-            found.index_add_(-1, blocks[start : start + chunk.shape[-1]], chunk.double())
-        total = total.to(found) + found
-        start += chunk.shape[-1]
     if blocks is not None:
-        total = total.square().sum(-1)
-    return total.sqrt() / count
+        return cell_sums(influence, count, blocks)[1].square().sum(-1).sqrt()
+    total: Tensor | float = 0.0
+    for chunk in influence:
+        total = chunk.square().sum(-1, dtype=torch.float64) + total
+    return torch.as_tensor(total).sqrt() / count
 
 
 def cell_sums(
-    influence: Iterable[Float[Tensor, "values chunk"]], count: int, cells: Int[Tensor, " m"]
-) -> tuple[Float[Tensor, " values"], Float[Tensor, "values cells"]]:
+    influence: Iterable[Float[Tensor, "*members values chunk"]], count: int, cells: Int[Tensor, " m"]
+) -> tuple[Float[Tensor, "*members values"], Float[Tensor, "*members values cells"]]:
     """Return the standard errors of values, and how much the rows of each cell contribute to each, in one pass.
 
     With the sums S of the influences in cells, divided by the number of rows, S S' is the covariance of the values, on
@@ -213,11 +207,14 @@ def cell_sums(
         count: the number of rows.
         cells: the cell of each row, counted from 0.
     """
-    total, sums, start = torch.zeros(()), torch.zeros(()), 0
-    for chunk in influence:
-        found = chunk.new_zeros(len(chunk), int(cells.max()) + 1, dtype=torch.float64)
-        found.index_add_(-1, cells[start : start + chunk.shape[-1]], chunk.double())
-        total, sums = total.to(found) + chunk.square().sum(-1, dtype=torch.float64), sums.to(found) + found
+    chunks = iter(influence)
+    first = next(chunks)
+    total = first.new_zeros(first.shape[:-1], dtype=torch.float64)
+    sums = total.new_zeros(*total.shape, int(cells.max()) + 1)
+    start = 0
+    for chunk in chain([first], chunks):
+        total += chunk.square().sum(-1, dtype=torch.float64)
+        sums.index_add_(-1, cells[start : start + chunk.shape[-1]], chunk.double())
         start += chunk.shape[-1]
     return total.sqrt() / count, sums / count
 

@@ -305,7 +305,7 @@ class RelativeDependence(nn.Module):
 
     def _centres(self, rows: Tensor) -> Float[Tensor, " groups"]:
         """Return the median of each feature that a direction names; 0 for the other groups."""
-        centres = torch.zeros(len(self.groups), dtype=rows.dtype)
+        centres = rows.new_zeros(len(self.groups))
         for group in self.directed.tolist():
             centres[group] = self._one(self.read(rows, self.groups[group]), group)[..., 0].detach().nanmedian()
         return centres
@@ -675,7 +675,7 @@ def _stack_centres(
         for one in every
     ]
     known = {group: centre for each in own for group, centre in each.items()}
-    nothing = torch.zeros((), dtype=next(iter(known.values())).dtype)
+    nothing = next(iter(known.values())).new_zeros(())
     return torch.stack(
         [torch.stack([each.get(group, known.get(group, nothing)) for group in stacked.groups]) for each in own]
     )
