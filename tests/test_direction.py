@@ -183,9 +183,12 @@ def test_rows_in_blocks_of_one_have_the_plain_error_and_repeated_rows_the_error_
     assert (twice.blocked_error(torch.cat([own, own]))[0] / module(x).standard_error[0]).item() == pytest.approx(
         1, abs=0.01
     )
-    error, sums = module(x).cell_sums(own)
-    torch.testing.assert_close(error, module(x).standard_error)
-    torch.testing.assert_close((sums @ sums.T).diagonal().sqrt(), error)
+    normalized = RelativeDependence(module.knowledge, list("abcd"), data=x, normalize=True)(x)
+    for blocks in (None, own):
+        errors = normalized.errors(own, blocks)
+        torch.testing.assert_close(errors.plain, module(x).standard_error)
+        torch.testing.assert_close(errors.normalized, normalized.standard_error)
+        torch.testing.assert_close((errors.sums @ errors.sums.T).diagonal().sqrt(), errors.plain)
 
 
 def test_the_members_of_a_population_are_measured_one_by_one() -> None:

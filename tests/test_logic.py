@@ -192,3 +192,47 @@ def test_nothing_follows_from_contradictions_and_all_are_told(method: str) -> No
     with pytest.raises(KnowledgeError) as caught:
         getattr(knowledge, method)()
     assert len(caught.value.problems) == 2
+
+
+def drawn(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the arrows that a tree draws, as text of both pairs."""
+    found, above = [], [""]
+    for line in lines:
+        label = line.lstrip("│├└─ ")
+        depth = (len(line) - len(label)) // 3
+        text = label.removesuffix(" ...")
+        above[depth:] = [text]
+        if depth:
+            found.append((above[depth - 1], text))
+    return found
+
+
+@given(knowledges(acyclic=True, most=12))
+def test_a_tree_draws_each_statement_that_does_not_follow_from_others_once(knowledge: Knowledge) -> None:
+    order = knowledge.order()
+    expected = [(order.pairs[arrow.above], order.pairs[arrow.below]) for arrow in order.arrows if not arrow.follows]
+    assert sorted(drawn(order.tree())) == sorted(expected)
+    assert [arrow.statement for arrow in order.arrows if not arrow.follows] == list(knowledge.reduction())
+    assert len(set(order.pairs)) == len(order.pairs)
+
+
+@given(knowledges(acyclic=False, most=8))
+def test_an_order_marks_what_contradicts(knowledge: Knowledge) -> None:
+    order = knowledge.order()
+    wrong = {id(each) for cycle in knowledge.contradictions() for each in cycle}
+    assert {id(arrow.statement) for arrow in order.arrows if arrow.contradicts} == wrong
+    if wrong:
+        assert not any(arrow.follows for arrow in order.arrows)
+
+
+def test_a_long_chain_has_a_tree() -> None:
+    chain = Knowledge.parse("a: " + " > ".join(f"b{number}" for number in range(2000)))
+    assert len(chain.order().tree()) == 2000
+
+
+def test_directions_mark_their_pairs() -> None:
+    assert Knowledge.parse("a: +b > -c\nd: -e\nb: +a").order().tree() == [
+        "a and b (+)",
+        "└─ a and c (-)",
+        "d and e (-)",
+    ]

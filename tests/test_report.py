@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from moreso import Knowledge, Relation, Report, Settings, Synthesizer, Verdict, audit, report
+from moreso import Audit, Knowledge, Relation, Report, Settings, Synthesizer, Verdict, audit, report
 from moreso.evaluation import Gain, Worth
 from moreso.synthesizer import selection
 
@@ -79,11 +80,11 @@ def test_the_page_shows_every_statement_and_escapes_it(
     page = (tmp_path / "report.html").read_text()
     assert "&lt;same&gt; pipe" in page
     for row in found.statements:
-        for gap in (row.data_gap, row.gap_without, row.gap_with):
-            assert f"{gap:+.4f}" in page
-    for sentence in found.summary:
-        assert sentence in page
-    assert "http" not in page  # a page that stands alone
+        for gap in (row.data, row.without, row.with_knowledge):
+            assert f"{gap.gap:+.4f}" in page and f"{gap.normalized:+.3f} ({gap.interval[0]:+.3f}" in page
+    for sentence in (*found.summary, *found.advice, found.information):
+        assert sentence in unescape(page)
+    assert not re.search("(src|href)=.?(?!#|data:)[a-z/]", page)  # a page that stands alone
     assert json.loads(found.to_json())["likelihood"]["over"] == "rows"
     assert "flow: inlet > ambient" in str(found)
 
@@ -125,9 +126,16 @@ def shown(found: object) -> str:
     return captured.get()
 
 
+def bare(page: str) -> str:
+    """Return a page without its pictures."""
+    return re.sub('src="data:[^"]*"', "", page)
+
+
 def told(found: object) -> list[str]:
-    """Return what a person reads: as text, in a terminal, and as a page if there is one."""
-    return [str(found), shown(found), *([unescape(found.to_html())] if isinstance(found, Report) else [])]
+    """Return what a person reads: as text, in a terminal, in a notebook and as a page if there is one."""
+    pages = [found.to_html()] if isinstance(found, Report) else []
+    pages += [found._repr_html_()] if isinstance(found, Report | Audit) else []
+    return [str(found), shown(found), *map(unescape, pages)]
 
 
 def test_a_terminal_shows_names_in_brackets(plant: pd.DataFrame) -> None:
@@ -168,7 +176,8 @@ def test_a_statement_made_twice_has_a_row_each(plant: pd.DataFrame) -> None:
     assert [row.relation.line for row in found.statements] == [1, 2]
     assert found.to_frame()["relation"].tolist() == ["outlet: inlet > ambient"] * 2
     assert [row["relation"] for row in json.loads(found.to_json())["statements"]] == ["outlet: inlet > ambient"] * 2
-    assert found.to_html().count("outlet: inlet &gt; ambient") == str(found).count("outlet: inlet > ambient") == 2
+    assert str(found).count("outlet: inlet > ambient") == 2
+    assert found.to_html().count('<span class="claim"><code>outlet: inlet &gt; ambient') == 2
 
 
 def apart(plant: pd.DataFrame) -> pd.DataFrame:
@@ -178,8 +187,13 @@ def apart(plant: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(text: str) -> int:
-    """Return how often the verdict stands in a text; another section has it in its title."""
+    """Return how often the verdict stands in the table of a text; another section has it in its title."""
     return text.replace("Columns that were never observed together", "").count("never observed together")
+
+
+def cells(page: str) -> int:
+    """Return how many cells of a page say so in place of a gap."""
+    return page.count('<td colspan="3">never observed together</td>')
 
 
 @pytest.mark.filterwarnings("ignore:1 pair of columns")
@@ -189,21 +203,24 @@ def test_a_statement_that_no_row_can_test_is_told(plant: pd.DataFrame) -> None:
     for found in (report(fits[0], table), report(fits, [table, table]), report(fits, [plant, table])):
         content = json.loads(found.to_json(), parse_constant=pytest.fail)
         for row, written in zip(found.statements, content["statements"], strict=True):
-            assert row.verdict is Verdict.UNOBSERVED and math.isnan(row.data_gap)
+            assert row.verdict is Verdict.UNOBSERVED and math.isnan(row.data.gap)
             assert written["verdict"] == "never observed together"
             assert (written["data_gap"], written["data_error"]) == (None, None)
-        assert all(verdicts(text) == 2 for text in (str(found), shown(found), found.to_html()))
-        assert "nan" not in shown(found) + found.to_html()
+        page = bare(found.to_html())
+        assert verdicts(str(found)) == verdicts(shown(found)) == cells(page) == 2
+        assert page.count('class="verdict yellow">never observed together') == 2
+        assert "nan" not in shown(found) + page
 
 
 @pytest.mark.filterwarnings("ignore:1 pair of columns")
 def test_a_statement_that_no_sample_shows_is_told(plant: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = quick().fit(apart(plant))
-    monkeypatch.setattr(Synthesizer, "sample", lambda self, n, missing: apart(plant))
+    monkeypatch.setattr(Synthesizer, "sample", lambda self, n, missing=None: apart(plant))
     for table, told_apart in ((plant, 2), (apart(plant), 3)):
         found = report(fitted, table)
         content = json.loads(found.to_json(), parse_constant=pytest.fail)
         assert content["statements"][0]["gap_without"] is content["statements"][0]["gap_with"] is None
-        assert all(verdicts(text) == 2 * told_apart for text in (shown(found), found.to_html()))
-        assert "nan" not in shown(found) + found.to_html()
-        assert found.to_html().count("<path d=") == (2 if told_apart == 2 else 0)
+        page = bare(found.to_html())
+        assert verdicts(shown(found)) == cells(page) == 2 * told_apart
+        assert "nan" not in shown(found) + page
+        assert page.count('<span class="mark data"') == (2 if told_apart == 2 else 0)

@@ -131,7 +131,7 @@ def test_statements_name_numbered_columns_by_their_text(table: pd.DataFrame, num
     assert (other.score_unseen(numbered) == one.score_unseen(table)).all()
     assert list(other.feature_names_in_) == [0, 1, 2]
     rows = [moreso.report(*each).statements[0] for each in ((one, table), (other, numbered))]
-    assert rows[0].gap_with == rows[1].gap_with
+    assert rows[0].with_knowledge == rows[1].with_knowledge
     gains = [moreso.worth(*each, splits=2, budget=8).gain for each in ((quick(), table), (quick(NUMBERED), numbered))]
     assert gains[0] == gains[1]
     questions = moreso.ask(numbered), moreso.ask(numbered, [0, 1, 2])

@@ -79,7 +79,7 @@ def test_a_report_of_tiny_numbers() -> None:
     table = plant(1e-310, n=30)
     fitted = Synthesizer("factor", KNOWN, max_epochs=4, random_state=0, trust="all").fit(table)
     (row,) = report(fitted, table, draws=200).statements
-    assert np.isfinite([row.data_gap, row.gap_with, row.gap_without]).all()
+    assert np.isfinite([row.data.gap, row.with_knowledge.gap, row.without.gap]).all()
 
 
 @pytest.mark.parametrize("call", [lambda x: audit(x, KNOWN), Synthesizer("factor", max_epochs=1).fit])

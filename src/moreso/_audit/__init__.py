@@ -1,6 +1,6 @@
 """Knowledge against data: which statements hold, which are contradicted, and which the rows cannot decide."""
 
-from moreso._audit.findings import Audit, Finding, Verdict
+from moreso._audit.findings import Audit, Finding, Verdict, bits_text
 from moreso._audit.testing import audit, level_problems
 from moreso._audit.unobserved import deciding, explain_directions, explain_pairs, stated_pairs
 
@@ -9,6 +9,7 @@ __all__ = [
     "Finding",
     "Verdict",
     "audit",
+    "bits_text",
     "deciding",
     "explain_directions",
     "explain_pairs",

@@ -5,6 +5,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ class Finding:
             except `bits` and `rows` are NaN.
         standard_error: standard error of the gap.
         normalized_gap: difference of the normalised HSICs, comparable between relations.
+        normalized_error: standard error of the normalised gap.
         pvalue: one-sided p-value of 'ref depends on plus no more than on minus', at least that of 'ref is
             independent of plus'.
         converse_pvalue: one-sided p-value of 'ref depends on minus no more than on plus', at least that of 'ref is
@@ -84,6 +86,7 @@ class Finding:
     gap: float
     standard_error: float
     normalized_gap: float
+    normalized_error: float
     pvalue: float
     converse_pvalue: float
     stability: float
@@ -175,8 +178,14 @@ class Audit:
         table = self.to_frame()[columns].to_string(index=False)
         return "\n".join([f"{counts} (level {self.level})", table, *self.notes, self.information])
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table, and the notes below it."""
+        columns = ["relation", "gap", "standard_error", "pvalue", "bits", "verdict", "reason"]
+        table = self.to_frame()[columns].to_html(index=False, float_format="{:.3g}".format)
+        return table + "".join(f"<p>{escape(note)}</p>" for note in (*self.notes, self.information))
+
     def __rich__(self) -> "Table":
-        from rich.markup import escape  # noqa: PLC0415 (only a terminal needs it)
+        from rich.markup import escape as plain  # noqa: PLC0415 (only a terminal needs it)
         from rich.table import Table  # noqa: PLC0415 (only a terminal needs it)
 
         table = Table(title=f"Audit of {len(self)} statements at level {self.level}", title_justify="left")
@@ -193,10 +202,10 @@ class Audit:
                     f"{finding.stability:.0%}",
                 ]
             table.add_row(
-                escape(self.knowledge.describe(finding.relation)),
+                plain(self.knowledge.describe(finding.relation)),
                 *numbers,
                 bits_text(finding.bits),
                 f"[{finding.verdict.style}]{finding.verdict}",
-                escape(finding.relation.reason),
+                plain(finding.relation.reason),
             )
         return table

@@ -40,7 +40,16 @@ SPLITS = 10
 SHIFTS = 30
 """In a time series, independence is judged by this many circular shifts of one side."""
 
-NUMBERS = ("gap", "standard_error", "normalized_gap", "pvalue", "converse_pvalue", "stability", "bits")
+NUMBERS = (
+    "gap",
+    "standard_error",
+    "normalized_gap",
+    "normalized_error",
+    "pvalue",
+    "converse_pvalue",
+    "stability",
+    "bits",
+)
 """The fields of `Finding` that are measured."""
 
 
@@ -270,12 +279,13 @@ def _measure(
     normalized = module(sample)
     raw = normalized.unnormalized()
     in_order = int(ids[-1]) + 1 < m
-    plain, sums = raw.cell_sums(torch.from_numpy(cells))
-    error = (raw.blocked_error(torch.from_numpy(ids)) if in_order else plain).double().numpy()
+    errors = normalized.errors(torch.from_numpy(cells), torch.from_numpy(ids) if in_order else None)
+    error, normalized_error = (each.double().numpy() for each in (errors.plain, errors.normalized))
     if m < FEW_ROWS:
         # The jackknife's variance is exactly this multiple of the plain one; with 4 rows it is infinite.
-        with np.errstate(divide="ignore"):
-            error = error * (np.sqrt(m * (m - 1)) / np.float64(m - MIN_ROWS))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wider = np.sqrt(m * (m - 1)) / np.float64(m - MIN_ROWS)
+            error, normalized_error = error * wider, normalized_error * wider
     gap = raw.gap.double().numpy()
     statistic = torch.from_numpy(gap / np.maximum(error, ROUND_OFF))
     spread = error
@@ -293,12 +303,13 @@ def _measure(
         "standard_error": error,
         "spread": spread,
         "normalized_gap": normalized.gap.double().numpy(),
+        "normalized_error": normalized_error,
         "pvalue": np.maximum(torch.special.ndtr(-statistic).numpy(), depends[0]),
         "converse_pvalue": np.maximum(torch.special.ndtr(statistic).numpy(), depends[1]),
         "stability": np.mean(held, axis=0),
         "rows": m,
     }
-    return values, sums.numpy()
+    return values, errors.sums.numpy()
 
 
 def _shifted_pvalues(

@@ -71,6 +71,7 @@ def run(
     random_state: int = 0,
     progress: bool = False,
     tell: Callable[[object], None] = lambda thing: None,
+    command: str = "",
 ) -> Demo:
     """Audit, train without and with knowledge on few rows, and report on the rows held out.
 
@@ -84,6 +85,7 @@ def run(
         random_state: seed of the splits and the fits.
         progress: show progress bars while training.
         tell: called with each result as soon as it is available.
+        command: as for `Report.to_html`.
     """
     table, knowledge = patients(), Knowledge.parse(knowledge_text())
     _check(len(table), rows, splits, Synthesizer(model, knowledge, max_epochs=max_epochs, random_state=random_state))
@@ -112,10 +114,10 @@ def run(
         fits = fit_all(made, trained)
     tell(f"trained on {rows} rows without and with knowledge, in {splits} splits")
     fits[0].save(paths["model"])
-    found = report(fits, held_out)
-    found.write(paths["report"])
+    found = report(fits, held_out, training=trained)
+    found.write(paths["report"], command=command)
     tell(found)
-    for sentence in [*found.summary, _baseline(trained, held_out)]:
+    for sentence in [*found.summary, _baseline(trained, held_out), found.information, *found.advice]:
         tell(sentence)
     return Demo(first, found, paths)
 

@@ -13,7 +13,7 @@ import click
 import moreso
 from moreso import tabular
 from moreso._files import check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tables_argument
+from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tables_argument, typed
 from moreso.relations import Knowledge, explain_left_out
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ model_option = click.option("--model", default="vae", show_default=True, help=f"
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda or auto.")
 @click.option("--precision", default="32-true", show_default=True, help="'32-true' or 'bf16-mixed'.")
 @click.option("--log", type=FILE, help="Folder for a CSV log of loss, penalty and share of statements held.")
+@click.option("--report", "page", type=FILE, help="Write a report on the training rows too: an .html or .json file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @reads_tables
 def fit(
@@ -52,6 +53,7 @@ def fit(
     device: str,
     precision: str,
     log: Path | None,
+    page: Path | None,
     seed: int,
     reading: tabular.Reading,
 ) -> None:
@@ -65,6 +67,10 @@ def fit(
     problems = Collector()
     problems.attempt(check_writable, output)
     data, knowledge = _split_files(files)
+    if page is not None:
+        problems.attempt(check_writable, page)
+        rule = "--report compares models with and without KNOWLEDGE, got none. Give a knowledge file."
+        problems.add([] if knowledge else [rule])
     table = problems.tables(data, reading)
     known = None if knowledge is None else problems.knowledge(knowledge, table)
     number = problems.attempt(_weight, weight)
@@ -102,6 +108,10 @@ def fit(
         console.print("interrupted: the best model so far was kept.")
     best = ", ".join(f"{history.best_epoch + 1} of {history.epochs}" for history in synthesizer.histories_)
     console.print(f"wrote {output}: {model}, best epoch {best}.", markup=False)
+    if page is not None and synthesizer.plain_ is not None:
+        with misuse():
+            moreso.report(synthesizer, training=table).write(page, command=typed())
+        console.print(f"wrote {page}.", markup=False)
 
 
 def _split_files(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
@@ -235,7 +245,7 @@ def report(
 
     Use rows that the model was not trained on, else the likelihood is too optimistic. Several tables are joined by the
     columns that they share. With --training, the report also shows which statements carry the gain and how many rows it
-    is worth, as `moreso worth` does.
+    is worth, as `moreso worth` does; what the statements say beyond these rows; and whether samples are copies of them.
     """
     from moreso.evaluation import split_problems  # noqa: PLC0415 (loads PyTorch)
 
@@ -252,15 +262,15 @@ def report(
         if rows is not None:
             shown = loaded.set_params(progress=True)
             weighed = moreso.worth(shown, rows, splits=splits, budget=budget, random_state=seed)
-        found = moreso.report(loaded, table, worth=weighed)
-        found.write(output)
+        found = moreso.report(loaded, table, training=rows, worth=weighed)
+        found.write(output, command=typed())
     console = plain_console()
     console.print(found)
     if found.pairs:
         console.print(found.pairs_to_rich())
     if weighed and weighed.statements:
         console.print(weighed)
-    for sentence in found.summary:
+    for sentence in (*found.summary, found.information, *found.advice):
         console.print(sentence, markup=False)
     console.print(f"wrote {output}.", markup=False)
 
@@ -329,6 +339,7 @@ def demo(folder: Path, rows: int, splits: int, max_epochs: int, seed: int) -> No
             random_state=seed,
             progress=True,
             tell=console.print,
+            command=typed(),
         )
     console.print(f"\nopen {found.files['report']}, or go on by hand:", markup=False)
     data, knowledge, model = (found.files[name] for name in ("data", "knowledge", "model"))

@@ -1,5 +1,6 @@
 """Problems, exit codes and printing, shared by all commands. Imports click alone, so that `--help` is fast."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 PLAIN_WIDTH = 160
+TYPED = "moreso.typed"
+"""Where a context keeps the command as it was typed."""
 FILE = click.Path(path_type=Path)
 
 tables_argument = click.argument("data", type=FILE, nargs=-1, required=True)
 """One table or several, which are joined by the columns that they share."""
+
+
+def typed() -> str:
+    """Return the command as it was typed."""
+    return str(click.get_current_context().meta[TYPED])
 
 
 def tell(notes: Iterable[str]) -> None:
@@ -136,7 +144,20 @@ def plain_console() -> "Console":
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Shell(click.Group):
+    """The group of all commands, which remembers what was typed."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of a call."""
+        typed = shlex.join(["moreso", *args])
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[TYPED] = typed
+        return context
+
+
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="moreso")
 def main() -> None:
     """Tell a generative model which features depend on each other, and which more so."""

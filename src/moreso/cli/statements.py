@@ -1,4 +1,4 @@
-"""Commands about statements: check, audit, derive, ask.
+"""Commands about statements: check, show, audit, derive, ask.
 
 The defaults are repeated here, since importing them would load PyTorch; a test compares them with the library's.
 """
@@ -57,6 +57,27 @@ def check(
             found = [explain_redundancy(relation, grounds) for relation, grounds in known.redundancies()]
             _section("redundant statements", found, "no statement follows from others.")
     context.exit(1 if contradictions else 0)
+
+
+@main.command()
+@click.argument("knowledge", type=FILE)
+@click.pass_context
+def show(context: click.Context, knowledge: Path) -> None:
+    """Print KNOWLEDGE as a tree: each pair of features above those that depend on each other less.
+
+    (+): both rise together; (-): one falls with the other. '...': the branch is drawn further above. Statements that
+    follow from others are left out.
+
+    Exit code 0: no contradictions; 1: contradictions, and no tree; 2: misuse.
+    """
+    problems = Collector()
+    known = problems.knowledge(knowledge, None)
+    problems.end()
+    assert known is not None
+    found = list(map(explain_contradiction, known.contradictions()))
+    for line in found or known.order().tree():
+        click.echo(line, err=bool(found))
+    context.exit(1 if found else 0)
 
 
 def _section(title: str, sentences: list[str], otherwise: str) -> None:

@@ -145,19 +145,36 @@ class Dependence:
             Bounliphone, Gretton, Tenenhaus & Blaschko, "A Low Variance Consistent Test of Relative Dependency",
             ICML 2015; docs/method.md derives this short form.
         """
+        for spread in self._spreads():
+            yield self._ratio(spread) if self.normalize else spread[..., : self._pairs, :]
+
+    def influences(
+        self,
+    ) -> Iterator[tuple[Float[Tensor, "*members pairs chunk"], Float[Tensor, "*members pairs chunk"]]]:
+        """Yield the influence on the plain values and on the normalised ones, in one pass; requires `normalize`."""
+        for spread in self._spreads():
+            yield spread[..., : self._pairs, :], self._ratio(spread)
+
+    def _spreads(self) -> Iterator[Float[Tensor, "*members values chunk"]]:
+        """Yield, in chunks of rows, the contribution of each row to each plain value, self-dependences included."""
         m = self.count
         scale = 2 * (m - 2) / ((m - 1) * (m - 3))
         with torch.no_grad():
             for start in range(0, m, ROWS):
                 rows = slice(start, min(start + ROWS, m))
-                spread = self._gather([_join([piece.rows(rows) for piece in part]) for part in self.parts], -2) * scale
-                if self.normalize:
-                    # The delta method: how a row moves the ratio through its numerator and both its denominators.
-                    drift = spread / self.raw.clamp(min=torch.finfo(self.raw.dtype).eps)[..., None]
-                    both = drift.index_select(-2, self._left) + drift.index_select(-2, self._right)
-                    spread = spread[..., : self._pairs, :] / self._roots(self.raw)[..., None]
-                    spread -= self.value[..., None] / 2 * both
-                yield spread
+                yield self._gather([_join([piece.rows(rows) for piece in part]) for part in self.parts], -2) * scale
+
+    def _ratio(self, spread: Float[Tensor, "*members values chunk"]) -> Float[Tensor, "*members pairs chunk"]:
+        """Return the contributions to the normalised values.
+
+        By the delta method: a row moves the ratio through its numerator and both its denominators.
+        """
+        with torch.no_grad():
+            drift = spread / self.raw.clamp(min=torch.finfo(self.raw.dtype).eps)[..., None]
+            both = drift.index_select(-2, self._left) + drift.index_select(-2, self._right)
+            ratio = spread[..., : self._pairs, :] / self._roots(self.raw)[..., None]
+            ratio -= self.value[..., None] / 2 * both
+        return ratio
 
     def standard_error(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,6 +55,21 @@ class Constant:
 
     groups: Bool[Tensor, "*members groups"]
     pairs: Bool[Tensor, "*members pairs"]
+
+
+class Errors(NamedTuple):
+    """The standard errors of gaps on one sample, computed in one pass.
+
+    Args:
+        plain: of the plain gaps.
+        normalized: of the normalised ones.
+        sums: the sums S of the rows' contributions to the plain gaps in cells of rows; S S' is the covariance of the
+            gaps.
+    """
+
+    plain: Float[Tensor, " statements"]
+    normalized: Float[Tensor, " statements"]
+    sums: Float[Tensor, "statements cells"]
 
 
 class Gaps:
@@ -164,15 +180,33 @@ class Gaps:
         with torch.autocast(self.gap.device.type, enabled=False):
             return error_of(self.influence(), self.count, blocks).to(self.gap.dtype)
 
-    def cell_sums(
-        self, cells: Int[Tensor, " n"]
-    ) -> tuple[Float[Tensor, " statements"], Float[Tensor, "statements cells"]]:
-        """Return the standard error of each gap and the sums S of its influence in cells of rows, for S S'.
+    def _influence_on_both(self) -> Iterator[Float[Tensor, "statements+statements chunk"]]:
+        """Yield the contribution of each row to each plain gap, and then to each of these normalised ones."""
+        orders = None if self._dependence is None else self._dependence.influences()
+        directions = None if self._directions is None else (self._directions.unnormalized(), self._directions)
+        for start in range(0, self.count, ROWS):
+            plain: list[Tensor] = []
+            normalized: list[Tensor] = []
+            if orders is not None:
+                for kind, own in zip((plain, normalized), next(orders), strict=True):
+                    kind.append(own.index_select(-2, self._plus) - own.index_select(-2, self._minus))
+            if directions is not None:
+                for kind, each in zip((plain, normalized), directions, strict=True):
+                    kind.append(each.influence(slice(start, start + ROWS)))
+            yield torch.cat([self._join(plain, -2), self._join(normalized, -2)], -2)
 
-        Both are of one sample, without members.
+    def errors(self, cells: Int[Tensor, " n"], blocks: Int[Tensor, " n"] | None = None) -> "Errors":
+        """Return the standard errors of the plain gaps and of these, which must be normalised, of one sample.
+
+        Args:
+            cells: the cell of each row, counted from 0.
+            blocks: the block of each row, if rows of one block may depend on each other.
         """
-        error, sums = cell_sums(self.influence(), self.count, cells)
-        return error.to(self.gap.dtype), sums
+        error, sums = cell_sums(self._influence_on_both(), self.count, cells)
+        if blocks is not None:
+            error = error_of(self._influence_on_both(), self.count, blocks)
+        plain, normalized = error.to(self.gap.dtype).chunk(2)
+        return Errors(plain, normalized, sums.chunk(2)[0])
 
     def independence_pvalue(self) -> tuple[Float[Tensor, " statements"], Float[Tensor, " statements"]]:
         """Return bounds for the p-values of 'ref is independent of plus' and of 'ref is independent of minus'.

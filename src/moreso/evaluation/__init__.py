@@ -1,6 +1,23 @@
 """The report on what holds, and the gain from statements on rows that no model saw."""
 
-from moreso.evaluation._report import Likelihood, Report, Row, report
+from moreso.evaluation._quality import Nearest, Quality, Similarity
+from moreso.evaluation._report import Report, report
+from moreso.evaluation._rows import Evidence, Gap, Likelihood, Row
 from moreso.evaluation._worth import Gain, Worth, extra_rows, split_problems, worth
 
-__all__ = ["Gain", "Likelihood", "Report", "Row", "Worth", "extra_rows", "report", "split_problems", "worth"]
+__all__ = [
+    "Evidence",
+    "Gain",
+    "Gap",
+    "Likelihood",
+    "Nearest",
+    "Quality",
+    "Report",
+    "Row",
+    "Similarity",
+    "Worth",
+    "extra_rows",
+    "report",
+    "split_problems",
+    "worth",
+]

@@ -3,40 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from moreso._audit import deciding, stated_pairs
-from moreso.dependence import MIN_ROWS, hsic
+from moreso.evaluation._pairs import MEASURED, NAN, Dependence, Found, measure_pairs
 from moreso.models import members
 from moreso.relations import Knowledge, Statement, write_name
 from moreso.synthesizer import Fitted, Synthesizer
-from moreso.tabular import MAX_LEVELS, Pair, as_table, has_direction, measure, rank_levels, thin
+from moreso.tabular import Pair
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 OTHERS = 10
 """The most pairs that are reported although no statement names them."""
-
-MEASURED = 1000
-"""Rows of each sample that are measured: HSIC takes the square of their number."""
-
-NAN = float("nan")
-
-
-class Dependence(NamedTuple):
-    """How much two columns depend on each other.
-
-    Args:
-        hsic: their normalised HSIC; NaN if fewer than 4 rows have both, or if one of them is constant.
-        correlation: their correlation; NaN also if one of them is an unordered category.
-    """
-
-    hsic: float
-    correlation: float
 
 
 @dataclass(frozen=True)
@@ -72,10 +55,6 @@ class PairRow:
         return f"{write_name(self.one)} and {write_name(self.other)}"
 
 
-Found = dict[Pair, Dependence]
-"""Pair -> its dependence in one sample."""
-
-
 def compare_pairs(
     fits: Sequence[Synthesizer], tables: Sequence[pd.DataFrame], knowledge: Knowledge, draws: int
 ) -> tuple[PairRow, ...]:
@@ -100,17 +79,17 @@ def compare_pairs(
 
     def measured(fitted: Sequence[Fitted]) -> list[Found]:
         samples = [each.sample(rows, missing=False) for each in fitted]
-        return [_measure(chosen, sample, like) for sample, like in zip(samples, tables, strict=True)]
+        return [measure_pairs(chosen, sample, like) for sample, like in zip(samples, tables, strict=True)]
 
     def ranged(fitted: Sequence[Fitted]) -> dict[Pair, tuple[float, float]]:
         own = [
-            _measure(chosen, replace(each, model=member).sample(rows, missing=False), like, bare=True)
+            measure_pairs(chosen, replace(each, model=member).sample(rows, missing=False), like, bare=True)
             for each, like in zip(fitted, tables, strict=True)
             for member in members(each.model)
         ]
         return {pair: _range([found[pair].correlation for found in own]) for pair in chosen}
 
-    data = [_measure(chosen, table, table) for table in tables]
+    data = [measure_pairs(chosen, table, table) for table in tables]
     columns = [measured(plain), measured(informed), data]
     ranges = [ranged(plain), ranged(informed)]
     possible = {each.pair: (each.low, each.high) for fit in fits for each in fit.unobserved_}
@@ -149,42 +128,6 @@ def _mean(values: Sequence[Dependence]) -> Dependence:
 def _range(values: Sequence[float]) -> tuple[float, float]:
     shown = [each for each in values if not np.isnan(each)]
     return (min(shown), max(shown)) if shown else (NAN, NAN)
-
-
-def _measure(pairs: Sequence[Pair], sample: pd.DataFrame, like: pd.DataFrame, *, bare: bool = False) -> Found:
-    """Return the dependence of each pair in a sample, on the scales of a table; if it is bare, only correlations."""
-    names = list(dict.fromkeys(name for pair in pairs for name in pair))
-    sample, like = as_table(sample), as_table(like)
-    sample = sample[:: -(-len(sample) // MEASURED)]
-    like = thin(like)
-    usable = [name for name in names if all(name in each and _usable(each[name]) for each in (sample, like))]
-    directed = {name for name in usable if has_direction(sample[name])}
-    table = measure(_coded(sample[usable]), _coded(like[usable]), usable)
-    ends = np.cumsum([len(part) for part in table.parts.values()]).tolist()
-    groups = {
-        name: table.rows[:, end - len(part) : end] for (name, part), end in zip(table.parts.items(), ends, strict=True)
-    }
-    found = {}
-    for pair in pairs:
-        found[pair] = Dependence(NAN, NAN)
-        if set(pair) <= set(usable):
-            one, other = (groups[name] for name in pair)
-            known = ~np.isnan(np.hstack([one, other])).any(axis=1)
-            one, other = one[known], other[known]
-            if len(one) >= MIN_ROWS and min(np.ptp(one, axis=0).max(), np.ptp(other, axis=0).max()) > 0:
-                value = NAN if bare else float(hsic(one, other, normalize=True))
-                correlation = float(np.corrcoef(one[:, 0], other[:, 0])[0, 1]) if set(pair) <= directed else NAN
-                found[pair] = Dependence(value, correlation)
-    return found
-
-
-def _usable(column: "pd.Series[Any]") -> bool:
-    return column.nunique() > 1 and (has_direction(column) or column.nunique() <= MAX_LEVELS)
-
-
-def _coded(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the places of ordered levels instead of them."""
-    return table.apply(rank_levels)
 
 
 def pairs_frame(pairs: Sequence[PairRow], knowledge: Knowledge) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from moreso.relations.errors import KnowledgeError, did_you_mean, raise_problems
 from moreso.relations.grammar import Chain, Group, StatementError, parse_statements, write_name
 from moreso.relations.logic import Graph, acyclic, find_opposites, find_repeated_directions
 from moreso.relations.names import explain_match, match_names
+from moreso.relations.order import Order, order_pairs
 from moreso.relations.records import read_records, write_record
 from moreso.relations.relation import Direction, Relation, Statement, repeated, write_claim, write_statement
 
@@ -206,6 +207,16 @@ class Knowledge:
         return tuple(
             (self.statements[index], tuple(self.statements[i] for i in found[index])) for index in sorted(found)
         )
+
+    def order(self) -> Order:
+        r"""Return the pairs of groups that the statements name, and their order: what `moreso show` prints as a tree.
+
+        >>> print(*Knowledge.parse("a: b > c > d  # nearer\na: b > d\na: +b").order().tree(), sep="\n")
+        a and b (+)
+        └─ a and c  # nearer
+           └─ a and d  # nearer
+        """
+        return order_pairs(self.statements, self._names, self.contradictions())
 
     def reduction(self) -> "Knowledge":
         r"""Return the knowledge without the statements that follow from others of at least the same confidence.

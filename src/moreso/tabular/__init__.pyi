@@ -2,6 +2,7 @@ from .columns import ColumnEncoder as ColumnEncoder
 from .columns import IdentifierEncoder as IdentifierEncoder
 from .columns import OneHotEncoder as OneHotEncoder
 from .conditions import matches as matches
+from .dtypes import is_categorical as is_categorical
 from .dtypes import rank_levels as rank_levels
 from .encoder import SampleView as SampleView
 from .encoder import TableEncoder as TableEncoder

@@ -42,6 +42,7 @@ class Trained:
         best_epoch: the epoch with the lowest validation loss.
         losses: the validation loss after each evaluated epoch.
         penalties: the last penalty before each evaluation.
+        shares: the share of statements that held in the samples of these penalties.
         pushed: the last penalty.
         held: the last share of statements that held in samples.
     """
@@ -52,6 +53,7 @@ class Trained:
     best_epoch: int = 0
     losses: list[float] = field(default_factory=list)
     penalties: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
     pushed: float = math.nan
     held: float = math.nan
 
@@ -71,8 +73,13 @@ class Trained:
         """Count patience from here."""
         self.began = self.epochs
 
+    def record_push(self) -> None:
+        """Record the last push beside the last validation loss."""
+        self.penalties.append(self.pushed)
+        self.shares.append(self.held)
+
     def push(self, penalty: float, held: float) -> None:
-        """Record a push."""
+        """Keep a push as the last one."""
         self.pushed, self.held = penalty, held
 
     def waited(self) -> int:

@@ -89,6 +89,7 @@ class History:
         validation_loss: the validation loss after each evaluated epoch.
         penalty: the last penalty before each evaluation; empty if there was none.
         interrupted: whether Ctrl-C ended the fit; the best parameters so far were kept.
+        held: the share of statements that held in the samples of each of these penalties.
     """
 
     epochs: int
@@ -96,6 +97,7 @@ class History:
     validation_loss: tuple[float, ...]
     penalty: tuple[float, ...]
     interrupted: bool = False
+    held: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,9 @@ class _Loop:
         if bar is not None:
             bar.finish(len(self.members))
         return [
-            History(each.epochs, each.best_epoch, tuple(each.losses), tuple(each.penalties), interrupted)
+            History(
+                each.epochs, each.best_epoch, tuple(each.losses), tuple(each.penalties), interrupted, tuple(each.shares)
+            )
             for each in state.members
         ]
 
@@ -428,7 +432,7 @@ class _Loop:
                 better.append(index)
             metrics = {"validation_loss": loss}
             if self._pushes:
-                each.penalties.append(each.pushed)
+                each.record_push()
                 metrics |= {"penalty": each.pushed, "held": each.held}
             for logger in self.members[place].loggers:
                 logger.log_metrics(metrics, step=each.epochs)
