@@ -11,6 +11,7 @@ import os
 import platform
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,8 +25,9 @@ from pathlib import Path
 
 import torch
 
+import moreso
 from benchmarks import peers
-from moreso import Knowledge, Regularizer, Relation
+from moreso import Knowledge, Regularizer, Relation, Synthesizer
 from moreso.cli import knowledge_text, patients
 from moreso.dependence import TOLERANCE, Dependence, cosine_basis
 from moreso.guidance import Guidance
@@ -460,6 +462,39 @@ def missing(bench: Bench) -> None:
         bench.interleave(f"200 steps, {name}", cases, 3, baseline="complete rows")
 
 
+def report(bench: Bench) -> None:
+    """The report of a fit of the demo, its page, and its first paint in Chromium if there is one."""
+    workload = "report on 402 rows, 12 statements"
+    rows = patients()
+    fit = Synthesizer("vae", knowledge_text(), random_state=0).fit(rows[:40])
+    found = moreso.report(fit, rows[40:], training=rows[:40])
+    cases: dict[str, tuple[Callable[[], object], float]] = {
+        "moreso.report": (partial(moreso.report, fit, rows[40:], training=rows[:40]), 1.0),
+        "its page": (found.to_html, 1.0),
+    }
+    bench.interleave(workload, cases, 3, baseline="moreso.report")
+    browser = shutil.which("chromium")
+    if browser is None or not find_spec("playwright"):
+        return
+    from playwright.sync_api import sync_playwright
+
+    paint = "performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)"
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        page = Path(folder, "report.html")
+        found.write(page)
+        opened = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        seconds = []
+        for _ in range(ROUNDS):
+            tab = opened.new_page()
+            tab.goto(page.as_uri())
+            seconds += [milliseconds / 1000 for milliseconds in tab.evaluate(paint)]
+            tab.close()
+        opened.close()
+        low, _, high = statistics.quantiles(seconds, n=4)
+        middle, size = statistics.median(seconds), page.stat().st_size / 1e6
+        bench.add(workload, "first paint, wall time", seconds=middle, quartiles=[low, high], size_mb=size)
+
+
 def start(bench: Bench) -> None:
     """Processes that import moreso or run a command of it, beside one that imports PyTorch alone."""
     baseline = "python -c 'import torch'"
@@ -499,6 +534,7 @@ PARTS = {
     "audit": audit,
     "fits": fits,
     "missing": missing,
+    "report": report,
     "start": start,
 }
 

@@ -67,6 +67,7 @@ def table(lines: list[dict[str, Any]]) -> str:
         notes += (
             [f"peak memory {line['peak_gb']:.2f} GB, interpreter and libraries included"] if "peak_gb" in line else []
         )
+        notes += [f"a page of {line['size_mb']:.1f} MB"] if "size_mb" in line else []
         ratio = f"{line['ratio']:.3g}" if "ratio" in line else ""
         rows.append(
             f"| {line['contestant']} | {milliseconds(line['seconds'])} | {milliseconds(low)} to {milliseconds(high)} "
