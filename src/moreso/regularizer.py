@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence import TOLERANCE, Features, Gaps, RelativeDependence, Samples
+from moreso.dependence import TOLERANCE, Features, Gaps, Group, RelativeDependence, Samples
 from moreso.guidance import Term
 from moreso.relations import Knowledge, match_columns
 
@@ -46,6 +46,10 @@ class Regularizer(nn.Module):
         normalize: use the normalised HSIC.
         tolerance: greatest error of the kernel, whose maximum is 1, for at least 100 samples of single columns. A
             looser one is quicker.
+        group: processes of `torch.distributed`, such as `torch.distributed.group.WORLD`, whose samples count as one
+            batch: the value is that of all samples, the same in every process, and the gradient is its derivative with
+            respect to a process's own samples. So add up gradients over processes, or multiply the value by their
+            number where a wrapper such as DistributedDataParallel averages them. `data` must be the same in all.
 
     Raises:
         KnowledgeError: no statement, a name outside `features`, or text that cannot be read.
@@ -76,6 +80,7 @@ class Regularizer(nn.Module):
         studentize: bool = True,
         normalize: bool = False,
         tolerance: float = TOLERANCE,
+        group: Group | None = None,
     ) -> None:
         super().__init__()
         if not margin > 0:
@@ -84,7 +89,7 @@ class Regularizer(nn.Module):
         self.margin = margin
         self.studentize = studentize
         self.relative = RelativeDependence(
-            self.knowledge, features, data=data, normalize=normalize, tolerance=tolerance
+            self.knowledge, features, data=data, normalize=normalize, tolerance=tolerance, group=group
         )
         confidence = torch.tensor([statement.confidence for statement in knowledge], dtype=torch.float64)
         self.register_buffer("share", confidence / confidence.sum(), persistent=False)
@@ -157,6 +162,7 @@ class Regularizer(nn.Module):
             studentize=self.studentize,
             normalize=relative.normalize,
             tolerance=relative.tolerance,
+            group=relative.group,
         )
         return stacked._take(relative, share)
 

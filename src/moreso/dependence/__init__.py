@@ -10,6 +10,7 @@ from moreso.dependence.engine import MIN_ROWS, TOLERANCE, Dependence, TooManyRow
 from moreso.dependence.kernels import CosineBasis, cosine_basis, gaussian_gram, median_bandwidth, spread_bandwidth
 from moreso.dependence.moments import Moments, Pairs
 from moreso.dependence.null import null_deviation, null_pvalue
+from moreso.dependence.processes import Group
 from moreso.dependence.relative import ROUND_OFF, Features, Gaps, RelativeDependence, RelativeTest, relative_test
 from moreso.dependence.samples import Samples
 
@@ -21,6 +22,7 @@ __all__ = [
     "Dependence",
     "Features",
     "Gaps",
+    "Group",
     "Moments",
     "Pairs",
     "RelativeDependence",

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from moreso.dependence.processes import Group, count_over, total
+
 
 class Covariances:
     """Signed covariances of the scores of pairs of columns, and their standard errors.
@@ -25,9 +27,12 @@ class Covariances:
         right: the second column of each pair.
         signs: the stated sign of each pair, 1 or -1.
         normalize: divide by the standard deviations: the correlation of the scores.
+        group: the processes whose samples count as one batch.
 
     Attributes:
-        value: the signed covariances or correlations, with gradient.
+        value: the signed covariances or correlations, with gradient to the samples of this process.
+        count: the number of rows of all processes.
+        own: the number of rows of this process.
     """
 
     def __init__(
@@ -38,12 +43,19 @@ class Covariances:
         signs: Float[Tensor, " pairs"],
         *,
         normalize: bool = False,
+        group: Group | None = None,
     ) -> None:
         self._left, self._right, self._signs, self._normalize = left, right, signs.to(z.dtype), normalize
-        self.count = z.shape[-2]
+        self.own, self.group = z.shape[-2], group
+        self.count, _ = count_over(self.own, z.device, group)
         scores = torch.special.ndtr(z)
-        self._centred = scores - scores.mean(-2, keepdim=True)
-        moments = self._centred.mT @ self._centred / (self.count - 1)
+        if group is None:
+            mean = scores.mean(-2, keepdim=True)
+        else:
+            # A constant mean leaves the gradient as it is, since scores that are centred sum to 0 over all processes.
+            mean = total(scores.detach().sum(-2, keepdim=True), group) / self.count
+        self._centred = scores - mean
+        moments = total(self._centred.mT @ self._centred, group) / (self.count - 1)
         width = z.shape[-1]
         own = moments.flatten(-2).index_select(-1, left * width + right)
         self._raw = own * self._signs

@@ -15,6 +15,7 @@ from moreso.dependence.exact import Exact
 from moreso.dependence.kernels import ends_of, gradient_problem, median_bandwidth
 from moreso.dependence.lowrank import LowRank
 from moreso.dependence.moments import Pairs
+from moreso.dependence.processes import Group, count_over, gather, total
 from moreso.dependence.samples import Samples, as_tensor
 
 MIN_ROWS = 4
@@ -58,10 +59,14 @@ class Dependence:
         pairs: pairs of positions of groups; the scalar groups count first.
         normalize: divide HSIC(x, y) by sqrt(HSIC(x, x) HSIC(y, y)): comparable between groups of different width.
         tolerance: greatest error of the kernel on the low-rank path; 0 uses the exact path for all pairs.
-        ends: the least and the greatest sample of each scalar group, if they are known.
+        ends: the least and the greatest sample of each scalar group, if they are known; over all processes.
+        group: the processes whose samples count as one batch; `ends` is needed then. Scalar groups exchange means and
+            cross products alone; wide groups, very heavy tails and batches of fewer than 100 rows exchange samples.
 
     Attributes:
-        value: the unbiased estimates, with gradient.
+        value: the unbiased estimates, with gradient to the samples of this process.
+        count: the number of rows of all processes.
+        own: the number of rows of this process.
 
     Raises:
         ValueError: there are fewer than 4 rows, or no pairs.
@@ -80,12 +85,18 @@ class Dependence:
         normalize: bool = False,
         tolerance: float = TOLERANCE,
         ends: Float[Tensor, "2 *members scalars"] | None = None,
+        group: Group | None = None,
     ) -> None:
-        self.count, self.normalize = scalars.shape[-2], normalize
+        self.own, self.group, self.normalize = scalars.shape[-2], group, normalize
+        self.count, self._before = count_over(self.own, scalars.device, group)
         check_rows(self.count)
         if not pairs:
             raise ValueError("'pairs' is empty, so there is nothing to compute. Give at least one pair of groups.")
-        scalars, ends, too_wide = _squeeze(scalars, tolerance, ends)
+        if group is None:
+            scalars, ends, too_wide = _squeeze(scalars, tolerance, ends)
+        else:
+            assert ends is not None, "the ends of the samples of all processes must be known"
+            too_wide = _too_wide(ends, tolerance, self.count)
         plan = _plan(tuple(pairs), normalize, scalars.shape[-1], too_wide, scalars.device)
         self._left, self._right = plan.own
         self.parts: list[list[LowRank] | list[Exact]] = []
@@ -95,7 +106,7 @@ class Dependence:
             if plan.columns is not None:
                 z, ends = scalars.index_select(-1, plan.columns), ends.index_select(-1, plan.columns)
             pieces = [
-                (LowRank(own, own_ends.movedim(-2, 0), plan.low, tolerance=tolerance), own)
+                (LowRank(own, own_ends.movedim(-2, 0), plan.low, tolerance=tolerance, group=group), own)
                 for own, own_ends in _pieces(z, ends.movedim(0, -2), numbers=PER_SAMPLE * z.shape[-2:].numel())
             ]
             self.parts.append([low for low, _ in pieces])
@@ -109,7 +120,8 @@ class Dependence:
             count = scalars.shape[-1]
             chosen = [g for g in plan.groups if g < count]
             own = scalars if len(chosen) == count else scalars[..., chosen]
-            others = [wide[g - count] for g in plan.groups if g >= count]
+            own = gather(own, group)
+            others = [gather(wide[g - count], group) for g in plan.groups if g >= count]
             exact = [
                 (Exact(first, rest, plan.exact), first, rest)
                 for first, *rest in _pieces(own, *others, numbers=len(plan.groups) * self.count**2)
@@ -136,7 +148,7 @@ class Dependence:
         return (scale.index_select(-1, self._left) * scale.index_select(-1, self._right)).sqrt()
 
     def influence(self) -> Iterator[Float[Tensor, "*members pairs chunk"]]:
-        """Yield, in chunks of rows, the contribution of each row to each value, with mean zero.
+        """Yield, in chunks of rows of this process, the contribution of each row to each value, with mean zero.
 
         sqrt(mean(influence^2) / m) is the standard error of a value. The standard error of a linear combination of
         values follows from the same combination of influences.
@@ -160,9 +172,15 @@ class Dependence:
         m = self.count
         scale = 2 * (m - 2) / ((m - 1) * (m - 3))
         with torch.no_grad():
-            for start in range(0, m, ROWS):
-                rows = slice(start, min(start + ROWS, m))
-                yield self._gather([_join([piece.rows(rows) for piece in part]) for part in self.parts], -2) * scale
+            for start in range(0, self.own, ROWS):
+                rows = slice(start, min(start + ROWS, self.own))
+                # On the exact path, the rows of this process are somewhere among those of all.
+                among = slice(rows.start + self._before, rows.stop + self._before)
+                values = [
+                    _join([piece.rows(rows if isinstance(piece, LowRank) else among) for piece in part])
+                    for part in self.parts
+                ]
+                yield self._gather(values, -2) * scale
 
     def _ratio(self, spread: Float[Tensor, "*members values chunk"]) -> Float[Tensor, "*members pairs chunk"]:
         """Return the contributions to the normalised values.
@@ -190,25 +208,29 @@ class Dependence:
             blocks: the block of each row, counted from 0; rows of one block may depend on each other.
         """
         differences = (each.index_select(-2, plus) - each.index_select(-2, minus) for each in self.influence())
-        return error_of(differences, self.count, blocks).to(self.value.dtype)
+        return error_of(differences, self.count, blocks, self.group).to(self.value.dtype)
 
 
 def error_of(
-    influence: Iterable[Float[Tensor, "*members values chunk"]], count: int, blocks: Int[Tensor, " m"] | None = None
+    influence: Iterable[Float[Tensor, "*members values chunk"]],
+    count: int,
+    blocks: Int[Tensor, " m"] | None = None,
+    group: Group | None = None,
 ) -> Float[Tensor, "*members values"]:
     """Return the standard errors of values, from the contributions of the rows to them.
 
     Args:
         influence: in chunks of rows, the contribution of each row to each value, with mean zero.
-        count: the number of rows.
+        count: the number of rows, of all processes if there are several.
         blocks: the block of each row, counted from 0; rows of one block may depend on each other.
+        group: the processes that have the other rows; then there are no blocks.
     """
     if blocks is not None:
         return cell_sums(influence, count, blocks)[1].square().sum(-1).sqrt()
-    total: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
     for chunk in influence:
-        total = chunk.square().sum(-1, dtype=torch.float64) + total
-    return torch.as_tensor(total).sqrt() / count
+        squares = chunk.square().sum(-1, dtype=torch.float64) + squares
+    return total(torch.as_tensor(squares), group).sqrt() / count
 
 
 def cell_sums(
@@ -226,14 +248,14 @@ def cell_sums(
     """
     chunks = iter(influence)
     first = next(chunks)
-    total = first.new_zeros(first.shape[:-1], dtype=torch.float64)
-    sums = total.new_zeros(*total.shape, int(cells.max()) + 1)
+    squares = first.new_zeros(first.shape[:-1], dtype=torch.float64)
+    sums = squares.new_zeros(*squares.shape, int(cells.max()) + 1)
     start = 0
     for chunk in chain([first], chunks):
-        total += chunk.square().sum(-1, dtype=torch.float64)
+        squares += chunk.square().sum(-1, dtype=torch.float64)
         sums.index_add_(-1, cells[start : start + chunk.shape[-1]], chunk.double())
         start += chunk.shape[-1]
-    return total.sqrt() / count, sums / count
+    return squares.sqrt() / count, sums / count
 
 
 def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:
@@ -334,10 +356,23 @@ def _squeeze(scalars: Tensor, tolerance: float, ends: Tensor | None) -> tuple[Te
         moved = torch.zeros_like(values).scatter(-2, order, squeezed - values)
         shift = torch.zeros_like(scalars).index_copy(-1, wide, moved.to(scalars.dtype))
         ends = ends_of(scalars + shift)
-        limit = max(WIDEST, math.sqrt(m / 2) / 1.7)
-        too_wide = (ends[1] - ends[0]).reshape(-1, groups).amax(0) > limit
+        too_wide = (ends[1] - ends[0]).reshape(-1, groups).amax(0) > _limit(m)
         shift[..., too_wide] = 0
     return scalars + shift, ends, frozenset(too_wide.nonzero().flatten().tolist())
+
+
+def _too_wide(ends: Float[Tensor, "2 *members scalars"], tolerance: float, count: int) -> frozenset[int]:
+    """Return the scalar groups that take the exact path if there is no squeezing, for which one needs all rows."""
+    groups = ends.shape[-1]
+    if tolerance == 0 or count < LOW_RANK_ROWS or groups == 0:
+        return frozenset(range(groups))
+    wide = (ends[1] - ends[0]).reshape(-1, groups).amax(0) > _limit(count)
+    return frozenset(wide.nonzero().flatten().tolist())
+
+
+def _limit(m: int) -> float:
+    """Return from which width on Gram matrices are cheaper than features."""
+    return max(WIDEST, math.sqrt(m / 2) / 1.7)
 
 
 def hsic(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moreso.dependence.kernels import cosine_basis
 from moreso.dependence.moments import Moments, Pairs
+from moreso.dependence.processes import Group
 
 CHUNK = 2**21
 """The most numbers in the features of one chunk of rows, so that they stay in the processor's cache."""
@@ -31,6 +32,7 @@ class LowRank:
         pairs: the pairs to compute.
         tolerance: greatest error of the kernel, see `cosine_basis`. Samples outside the range of one basis get a wider
             one.
+        group: the processes whose samples count as one batch; `ends` are those of all.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class LowRank:
         pairs: Pairs,
         *,
         tolerance: float,
+        group: Group | None = None,
     ) -> None:
         self.z = z.detach()
         width = float((ends[1] - ends[0]).max())
         self.basis = cosine_basis(width, tolerance=tolerance, dtype=z.dtype, device=z.device)
         self.pairs = pairs
         self.middle = ends.mean(0)
-        self.moments, self.kept = self._measure()
+        self.moments, self.kept = self._measure(group)
 
     def value(self, z: Float[Tensor, "*members m groups"]) -> Float[Tensor, "*members pairs"]:
         """Return the HSIC of each pair, with gradient to the samples that this object was built from."""
@@ -68,7 +71,7 @@ class LowRank:
         torch.sin(angles, out=raw[..., count:, :])
         return raw
 
-    def _measure(self) -> tuple[Moments, tuple[Tensor, Tensor] | None]:
+    def _measure(self, group: Group | None) -> tuple[Moments, tuple[Tensor, Tensor] | None]:
         """Return the moments of all rows, and the raw and centred features if one chunk holds them all."""
         total: Moments | None = None
         kept = None
@@ -79,7 +82,10 @@ class LowRank:
             kept = (raw, features) if total is None else None
             total = found if total is None else total + found
         assert total is not None
-        return total, kept
+        whole = total.over(group)
+        if kept is not None and whole is not total:
+            kept = kept[0], kept[1] + (total.mean - whole.mean).to(kept[1].dtype)[..., None]
+        return whole, kept
 
     def centred(
         self, rows: slice

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from moreso.dependence.kernels import CosineBasis
+from moreso.dependence.processes import Group, count_over, total
 
 BLOCK = 128
 """Minimum height of the blocks in which a symmetric product is computed."""
@@ -106,18 +107,30 @@ class Moments:
             raise ValueError("moments merge only if they were taken with one basis. Give both chunks the same basis.")
         rows = self.rows + other.rows
         shift = other.mean.double() - self.mean.double()
-        if self.pairs.dense:
-            outer = shift[..., None, None] * shift[..., None, None, :, :]
-        else:
-            left, right = (shift.index_select(-2, side) for side in (self.pairs.left, self.pairs.right))
-            outer = left[..., :, None] * right[..., None, :]
         return Moments(
             rows,
             self.mean.double() + shift * (other.rows / rows),
-            self.cross.double() + other.cross.double() + outer * (self.rows * other.rows / rows),
+            self.cross.double() + other.cross.double() + self._outer(shift) * (self.rows * other.rows / rows),
             self.pairs,
             self.basis,
         )
+
+    def over(self, group: Group | None) -> "Moments":
+        """Return the moments of the rows of all processes, in double precision if there are several."""
+        if group is None:
+            return self
+        rows, _ = count_over(self.rows, self.mean.device, group)
+        mean = total(self.mean.double() * (self.rows / rows), group)
+        shift = (self.mean.double() - mean) * self.rows**0.5
+        cross = total(self.cross.double() + self._outer(shift), group)
+        return Moments(rows, mean, cross, self.pairs, self.basis)
+
+    def _outer(self, shift: Float[Tensor, "*members groups rank"]) -> Tensor:
+        """Return the products of what belongs to the groups, in the form of `cross`."""
+        if self.pairs.dense:
+            return shift[..., None, None] * shift[..., None, None, :, :]
+        left, right = (shift.index_select(-2, side) for side in (self.pairs.left, self.pairs.right))
+        return left[..., :, None] * right[..., None, :]
 
     @cached_property
     def beta(self) -> Float[Tensor, "*members groups"]:

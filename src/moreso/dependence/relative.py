@@ -31,6 +31,7 @@ from moreso.dependence.kernels import (
     spread_bandwidth,
 )
 from moreso.dependence.null import null_deviation, null_pvalue
+from moreso.dependence.processes import Group, ends_over
 from moreso.dependence.samples import Samples, as_tensor
 from moreso.relations import Direction, Knowledge, KnowledgeError
 
@@ -91,7 +92,9 @@ class Gaps:
     Attributes:
         gap: the gaps, or their normalised form, with gradient.
         constant: what is constant in the sample, or None.
-        count: the number of rows.
+        count: the number of rows, of all processes if there are several.
+        own: the number of rows of this process.
+        group: the processes, or None.
     """
 
     def __init__(
@@ -113,7 +116,8 @@ class Gaps:
             found.append(value.index_select(-1, plus) - value.index_select(-1, minus))
         if directions is not None:
             found.append(directions.value)
-        self.count = next(each.count for each in (dependence, directions) if each is not None)
+        measured = next(each for each in (dependence, directions) if each is not None)
+        self.count, self.own, self.group = measured.count, measured.own, measured.group
         gap = self._join(found)
         self.gap: Float[Tensor, "*members statements"] = gap
         if self._mute is not None:
@@ -151,13 +155,13 @@ class Gaps:
         )
 
     def influence(self) -> Iterator[Float[Tensor, "*members statements chunk"]]:
-        """Yield, in chunks of rows, the contribution of each row to each gap, with mean zero, without gradient.
+        """Yield, in chunks of own rows, the contribution of each row to each gap, with mean zero, without gradient.
 
         sqrt(mean(influence^2) / n) is the standard error of a gap, and the mean of the products of two, over n, the
         covariance of their errors.
         """
         orders = None if self._dependence is None else self._dependence.influence()
-        for start in range(0, self.count, ROWS):
+        for start in range(0, self.own, ROWS):
             found = []
             if orders is not None:
                 own = next(orders)
@@ -178,13 +182,13 @@ class Gaps:
     def _standard_error(self, blocks: Tensor | None = None) -> Tensor:
         # As for the gaps, half precision is too coarse, even if the rest of a loop uses it.
         with torch.autocast(self.gap.device.type, enabled=False):
-            return error_of(self.influence(), self.count, blocks).to(self.gap.dtype)
+            return error_of(self.influence(), self.count, blocks, self.group).to(self.gap.dtype)
 
     def _influence_on_both(self) -> Iterator[Float[Tensor, "statements+statements chunk"]]:
         """Yield the contribution of each row to each plain gap, and then to each of these normalised ones."""
         orders = None if self._dependence is None else self._dependence.influences()
         directions = None if self._directions is None else (self._directions.unnormalized(), self._directions)
-        for start in range(0, self.count, ROWS):
+        for start in range(0, self.own, ROWS):
             plain: list[Tensor] = []
             normalized: list[Tensor] = []
             if orders is not None:
@@ -262,10 +266,11 @@ class RelativeDependence(nn.Module):
             model learns. Without it, the bandwidths follow the spread of each batch, smoothly and with gradient.
         normalize: use the normalised HSIC.
         tolerance: greatest error of the kernel, see `Dependence`.
+        group: the processes whose batches count as one; `data` is needed then.
 
     Raises:
         KnowledgeError: no statement, or names outside `features`.
-        ValueError: a group is constant in `data`, or not finite.
+        ValueError: a group is constant in `data`, or not finite; or several processes have no `data`.
     """
 
     bandwidths: Tensor | None
@@ -286,6 +291,7 @@ class RelativeDependence(nn.Module):
         data: object | None = None,
         normalize: bool = False,
         tolerance: float = TOLERANCE,
+        group: Group | None = None,
     ) -> None:
         super().__init__()
         if len(knowledge) == 0:
@@ -299,7 +305,7 @@ class RelativeDependence(nn.Module):
             else [str(name) for name in features]
         )
         knowledge.check(list(self.features))
-        self.knowledge, self.normalize, self.tolerance = knowledge, normalize, tolerance
+        self.knowledge, self.normalize, self.tolerance, self.group = knowledge, normalize, tolerance, group
         groups = list(dict.fromkeys(chain.from_iterable(statement.groups for statement in knowledge)))
         names = list(self.features)
         # A callable may return several columns, whatever its name.
@@ -379,13 +385,13 @@ class RelativeDependence(nn.Module):
         every = [self, *others]
         if isinstance(self.features, Mapping):
             return None
-        settings = [(one.features, one.normalize, one.tolerance) for one in every]
+        settings = [(one.features, one.normalize, one.tolerance, one.group) for one in every]
         if any(each != settings[0] for each in settings):
             return None
         if len({one.bandwidths is None for one in every}) > 1:
             return None
         whole = Knowledge(tuple(dict.fromkeys(chain.from_iterable(one.knowledge for one in every))))
-        stacked = RelativeDependence(whole, self.features, normalize=self.normalize, tolerance=self.tolerance)
+        stacked = self._of(whole)
         if self.bandwidths is not None:
             own = [
                 {} if one.bandwidths is None else dict(zip(one.groups, one.bandwidths, strict=True)) for one in every
@@ -398,11 +404,17 @@ class RelativeDependence(nn.Module):
 
     def keep(self, members: Int[Tensor, " m"]) -> "RelativeDependence":
         """Return the gaps of some members of a population."""
-        kept = RelativeDependence(self.knowledge, self.features, normalize=self.normalize, tolerance=self.tolerance)
+        kept = self._of(self.knowledge)
         if self.bandwidths is not None:
             kept.register_buffer("bandwidths", self.bandwidths[members])
             kept.register_buffer("centres", None if self.centres is None else self.centres[members])
         return kept.to(self.plus.device)
+
+    def _of(self, knowledge: Knowledge) -> "RelativeDependence":
+        """Return the same for other statements, without bandwidths."""
+        return RelativeDependence(
+            knowledge, self.features, normalize=self.normalize, tolerance=self.tolerance, group=self.group
+        )
 
     def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "*members n _"]:
         """Return the samples of one group of features."""
@@ -434,8 +446,12 @@ class RelativeDependence(nn.Module):
         else:
             wide = [sample.double() for sample in wide] if len({sample.dtype for sample in wide}) > 1 else wide
             scalars = wide[0][:, :0]
-        check_rows(scalars.shape[-2])
-        ends, others = ends_of(scalars), list(map(ends_of, wide))
+        if self.group is None:
+            check_rows(scalars.shape[-2])
+        elif self.bandwidths is None:
+            raise ValueError("several processes share no bandwidths. Pass training rows as 'data', the same in all.")
+        ends = ends_over(ends_of(scalars), self.group)
+        others = [ends_over(ends_of(sample), self.group) for sample in wide]
         constant = self._constant(ends, others)
         if constant is not None:
             self._check_finite(scalars, wide)
@@ -459,7 +475,13 @@ class RelativeDependence(nn.Module):
             found = None
             if self.pairs:
                 found = Dependence(
-                    scalars, wide, self.pairs, normalize=self.normalize, tolerance=self.tolerance, ends=ends
+                    scalars,
+                    wide,
+                    self.pairs,
+                    normalize=self.normalize,
+                    tolerance=self.tolerance,
+                    ends=ends,
+                    group=self.group,
                 )
             own = self._covariances(scalars, wide)
             return Gaps(found, self.plus, self.minus, constant, directions=own, ends=self.ends, order=self.order)
@@ -474,7 +496,7 @@ class RelativeDependence(nn.Module):
         else:
             z = scalars if len(self.directed) == count else scalars.index_select(-1, self.directed)
         left, right = torch.searchsorted(self.directed, self.ends)
-        return Covariances(self._in_scores(z), left, right, self.signs, normalize=self.normalize)
+        return Covariances(self._in_scores(z), left, right, self.signs, normalize=self.normalize, group=self.group)
 
     def _in_scores(self, z: Float[Tensor, "*members n directed"]) -> Float[Tensor, "*members n directed"]:
         """Return the features that directions name, in bandwidths, around their centres."""
