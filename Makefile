@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FOREIGN := ctgan diffusers pythae scvi-tools sdv
 
-.PHONY: browser demo test test-slow test-adapters lint mutants bench paper paper-full docs clean
+.PHONY: browser demo test test-slow test-adapters lint mutants bench paper paper-full docs site clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
@@ -53,11 +53,15 @@ paper-full: $(READY)  ## All of them: hours. Set aside experiments/results/gain.
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.compare
 	$(BIN)/python -m docs.generate results
 
-docs: $(READY)  ## Write the generated parts of README.md and docs/ anew.
+docs: $(READY)  ## Write the generated parts of README.md and docs/ anew, and build the site.
 	$(BIN)/python -m docs.generate
+	$(MAKE) site
+
+site: $(READY)  ## Build the site from what is there; broken links are errors. Open site/index.html, or serve it to search.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf .venv .venv-adapters moreso-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-adapters moreso-demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "moreso needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 2; }

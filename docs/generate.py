@@ -1,6 +1,5 @@
 """Write the generated parts of the documentation: `make docs`."""
 
-import inspect
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 from experiments import adapters, audit, bars, compare, figures, fusion, gain, games, missing, sets, tables
 
-import moreso
+from docs import blocks
 from moreso.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -174,26 +173,6 @@ def cli_reference() -> str:
     return "\n".join(parts)
 
 
-def api_reference() -> str:
-    """Return docs/api.md: the docstring of every public name."""
-    parts = ["# The public names\n\nGenerated from docstrings by `make docs`.\n"]
-    for name in (name for name in dir(moreso) if not name.startswith("_")):
-        thing = getattr(moreso, name)
-        parts.append(f"## moreso.{name}\n\n```text\n{inspect.getdoc(thing)}\n```\n")
-        if inspect.ismodule(thing):
-            for function in thing.__all__:
-                text = inspect.getdoc(getattr(thing, function))
-                parts.append(f"### moreso.{name}.{function}\n\n```text\n{text}\n```\n")
-        if inspect.isclass(thing):
-            for method, member in vars(thing).items():
-                text = (
-                    inspect.getdoc(member) if not method.startswith("_") and callable(getattr(thing, method)) else None
-                )
-                if text and method not in ("forward", "extra_repr", "set_fit_request"):
-                    parts.append(f"### moreso.{name}.{method}\n\n```text\n{text}\n```\n")
-    return "\n".join(parts)
-
-
 def results() -> str:
     """Return docs/results.md: what the experiments measured."""
     return RESULTS.format(
@@ -220,11 +199,13 @@ def results() -> str:
     )
 
 
-def example_output() -> str:
-    """Return what the first example of README.md prints."""
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return run.stdout.strip()
+def decisions() -> str:
+    """Return the list of decisions, with their titles."""
+    lines = []
+    for page in sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")):
+        number, title = re.findall(r"# (\d+)\. (.*)", page.read_text(encoding="utf-8"))[0]
+        lines.append(f"- {number}: [{title}]({page.name})")
+    return "\n".join(lines)
 
 
 def demo_output() -> str:
@@ -236,8 +217,12 @@ def demo_output() -> str:
 
 
 def generate(*parts: str) -> None:
-    """Write the generated pages that are named, by default all, and the tables on other pages."""
-    pages = {"cli": cli_reference, "api": api_reference, "results": results}
+    """Write the generated parts that are named, by default all, and the tables on other pages.
+
+    Args:
+        parts: "cli", "results", or the path of a page whose outputs are written, such as "docs/tutorial.md".
+    """
+    pages = {"cli": cli_reference, "results": results}
     for name, page in pages.items():
         if name in parts or not parts:
             (ROOT / "docs" / f"{name}.md").write_text(page(), encoding="utf-8")
@@ -246,8 +231,11 @@ def generate(*parts: str) -> None:
     _insert("README.md", "gain", tables.summary(["default", "flipped"]))
     _insert("README.md", "fusion", fusion.headline())
     _insert("docs/adapters.md", "effect", adapters.table())
+    _insert("docs/decisions/README.md", "list", decisions())
+    for path in blocks.pages():
+        if path.relative_to(ROOT).as_posix() in parts or not parts:
+            blocks.write_outputs(path)
     if not parts:
-        _insert("README.md", "example", f"```text\n{example_output()}\n```")
         _insert("docs/demo.md", "demo", f"```text\n$ make demo\n{demo_output()}\n```")
 
 

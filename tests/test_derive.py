@@ -221,12 +221,6 @@ def test_positions_come_from_a_table_a_mapping_or_names() -> None:
     assert math.isnan(sources.positions_of(["fat"])["fat"])
 
 
-def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "derive.md").read_text()
-    exec(compile(page.split("```python\n")[1].split("```")[0], "derive.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("mill: dam > sea  # 2 km against 14.9 km\n")
-
-
 FILES = {
     "sites.csv": ("site,Latitude,Lon\n007,0,0\nNA,0,1\nc,0,4\n", "007: NA > c  # 111 km against 445 km"),
     "plane.csv": ("name,x,y\na,0,0\nb,0,1\nc,0,4\n", "a: b > c  # distance 1 against 4"),

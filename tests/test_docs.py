@@ -2,17 +2,17 @@
 
 import doctest
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from docs import blocks
 
 import moreso
 from moreso import adapters
@@ -22,15 +22,6 @@ from moreso.relations import Knowledge, grammar
 ROOT = Path(__file__).parents[1]
 MODULES = ["moreso", *(module.name for module in pkgutil.walk_packages(moreso.__path__, "moreso."))]
 MODULES.remove("moreso.__main__")
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def imported(name: str) -> ModuleType | None:
@@ -73,41 +64,123 @@ def test_doctests_are_found() -> None:
     assert len(found) >= 10
 
 
-@pytest.mark.usefixtures("_forked")
-def test_readme_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fits that end early, so that only what the audit says is as the page has it."""
-    monkeypatch.setattr(moreso, "Synthesizer", partial(moreso.Synthesizer, max_epochs=60))
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert len(names["synthetic"]) == 1000  # type: ignore[arg-type]
-    printed = capsys.readouterr().out
-    assert "s1: s2 > s3" in printed
-    for line in printed.splitlines()[:2]:
-        assert line in (ROOT / "README.md").read_text(), "run: make docs"
-
-
 ADAPTERS = (ROOT / "docs" / "adapters.md").read_text().split("\n## ")
 
 
+def code() -> Iterator[tuple[str, list[blocks.Block]]]:
+    """Yield the blocks of every page that has code; those of a library's section follow those of the page's start."""
+    for page in blocks.pages():
+        name, text = page.relative_to(ROOT).as_posix(), page.read_text()
+        if name == "docs/adapters.md":
+            yield from ((f"{name}: {each.splitlines()[0]}", section(each)) for each in ADAPTERS[1:])
+        elif any(block.runs for block in blocks.blocks(text)):
+            yield name, blocks.blocks(text)
+
+
+def section(text: str) -> list[blocks.Block]:
+    return blocks.blocks(f"{ADAPTERS[0]}\n## {text}")
+
+
+CODE = dict(code())
+QUICK = {"fit": ["--max-epochs", "20"], "worth": ["--splits", "1", "--budget", "2"]}
+"""Options that end a command early; what a page shows of a training is then not compared."""
+
+
+def run_page(found: list[blocks.Block], folder: Path) -> str:
+    """Run blocks in a folder and return what they print, or skip the test with the name of a library that is missing.
+
+    Outputs must be as the page shows them.
+    """
+    for library in chain.from_iterable(block.libraries for block in found):
+        pytest.importorskip(library, reason=library)
+    printed = ""
+    with blocks.folder(folder):
+        for block, expected, output in blocks.run(found, options=lambda words: [*words, *QUICK.get(words[0], [])]):
+            printed += output
+            if expected is not None:
+                shown, lines = expected.text.splitlines(), blocks.tidy(output).splitlines()
+                assert lines[: expected.fixed] == shown[: expected.fixed], f"run: make docs\n{block.text}"
+    return printed
+
+
 @pytest.mark.usefixtures("_forked")
-@pytest.mark.parametrize("section", ADAPTERS[1:], ids=lambda section: section.splitlines()[0])
-def test_adapters_run(section: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run_section(section, capsys)
+@pytest.mark.parametrize("name", CODE)
+def test_pages_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fits that end early, so that only what does not depend on them is as the page has it."""
+    defaults = moreso.Synthesizer.__init__.__kwdefaults__
+    assert defaults
+    monkeypatch.setitem(defaults, "max_epochs", 20)
+    printed = run_page(CODE[name], tmp_path)
+    if name.startswith("docs/adapters.md"):
+        assert re.search(r"Pushed\(step=\d+, penalty=|Checked\(pvalue=", printed)
 
 
-def run_section(section: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a section of docs/adapters.md, or skip the test with the name of a library that is missing."""
-    names: dict[str, object] = {}
-    blocks = [found for text in (ADAPTERS[0], section) for found in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
-    assert len(blocks) == 2
-    for block in blocks:
-        for library in re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE):
-            pytest.importorskip(library, reason=library)
-        exec(compile(block, "docs/adapters.md", "exec"), names)
-    assert re.search(r"Pushed\(step=\d+, penalty=|Checked\(pvalue=", capsys.readouterr().out)
+def test_pages_with_code_are_found() -> None:
+    assert {"README.md", "docs/tutorial.md", "docs/worth.md", "docs/derive.md"} <= set(CODE)
+    assert {block.kind for block in CODE["docs/tutorial.md"] if block.runs} == {"python", "shell"}
+    for page in blocks.pages():
+        text = page.read_text()
+        assert text.count("```python\n") == sum(block.kind == "python" for block in blocks.blocks(text)), page
+
+
+PAGE = """
+```text title="knowledge.txt"
+b: a > c
+```
+
+```python
+import warnings
+print(1)
+warnings.warn("two")
+```
+
+<!-- varies after 1 -->
+```text
+1
+```
+
+```shell
+pip install something
+moreso check \\
+    knowledge.txt  # a comment
+```
+
+    moreso fit nothing
+
+```text
+not an output, since it does not follow directly
+```
+"""
+
+
+def test_blocks_of_a_page_run_in_order(tmp_path: Path) -> None:
+    found = blocks.blocks(PAGE)
+    assert [(block.kind, block.output, block.fixed) for block in found] == [
+        ("text", False, None),
+        ("python", False, None),
+        ("text", True, 1),
+        ("shell", False, None),
+        ("text", False, None),
+    ]
+    with blocks.folder(tmp_path):
+        (_, shown, first), (_, nothing, second) = blocks.run(found)
+        assert shown == found[2] and nothing is None
+        assert first == "1\nUserWarning: two\n"
+        assert second.startswith("knowledge.txt: 1 statement,")
+        assert run_page(found, tmp_path) == first + second
+        with pytest.raises(UserWarning, match="two"):
+            list(blocks.run(blocks.blocks(PAGE.replace("<!-- varies after 1 -->", "So:"))))
+        with pytest.raises(AssertionError, match="make docs"):
+            run_page(blocks.blocks(PAGE.replace("```text\n1", "```text\n2")), tmp_path)
+        with pytest.raises(RuntimeError, match="exit code 2"):
+            list(blocks.run(blocks.blocks(PAGE.replace("b: a > c", "b: a >"))))
+
+
+def test_outputs_are_written(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    blocks.write_outputs(page)
+    assert page.read_text() == PAGE.replace("```text\n1\n", "```text\n1\nUserWarning: two\n")
 
 
 def test_every_adapter_has_a_section() -> None:
@@ -117,22 +190,15 @@ def test_every_adapter_has_a_section() -> None:
     assert AUTO_RATIO == 0.3
 
 
-@pytest.mark.usefixtures("_forked")
-def test_the_page_on_worth_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "worth.md").read_text(), re.DOTALL)
-    exec(compile(block, "worth.md", "exec"), {})
-    assert "outlet: inlet > ambient" in capsys.readouterr().out
-
-
 def test_generated_pages_are_up_to_date() -> None:
-    generate = load(ROOT / "docs" / "generate.py")
+    generate = importlib.import_module("docs.generate")
     assert (ROOT / "docs" / "cli.md").read_text() == generate.cli_reference(), "run: make docs"
-    assert (ROOT / "docs" / "api.md").read_text() == generate.api_reference(), "run: make docs"
     assert (ROOT / "docs" / "results.md").read_text() == generate.results(), "run: make docs"
     blocks = {
         ("README.md", "gain"): generate.tables.summary(["default", "flipped"]),
         ("README.md", "fusion"): generate.fusion.headline(),
         ("docs/adapters.md", "effect"): generate.adapters.table(),
+        ("docs/decisions/README.md", "list"): generate.decisions(),
     }
     for (page, name), block in blocks.items():
         assert f"<!-- {name} -->\n{block}\n<!-- /{name} -->" in (ROOT / page).read_text(), "run: make docs"

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from moreso import Regularizer
 
@@ -46,7 +47,7 @@ def made(name: str, group: dist.ProcessGroup | None = None) -> Regularizer:
 def shares(rows: int, processes: int) -> list[slice]:
     """Return the rows of each process, not the same number for all."""
     ends = [round(rows * (place / processes) ** 1.3) for place in range(processes + 1)]
-    return [slice(*each) for each in zip(ends, ends[1:], strict=False)]
+    return [slice(*each) for each in pairwise(ends)]
 
 
 def measured(name: str, regularizer: Regularizer, x: Tensor) -> dict[str, Tensor]:
@@ -89,7 +90,7 @@ def work(rank: int, processes: int, folder: str) -> None:
 @pytest.mark.parametrize("processes", [2, 4])
 def test_value_and_gradient_are_those_of_one_process(processes: int, tmp_path: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(work, (processes, str(tmp_path)), nprocs=processes)  # type: ignore[no-untyped-call]
+    spawn(work, (processes, str(tmp_path)), nprocs=processes)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
     assert all("several processes share no bandwidths" in refused for _, refused in results)
     alone = {name: measured(name, made(name), samples(name)) for name in CASES}

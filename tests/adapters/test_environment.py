@@ -1,4 +1,4 @@
-"""In the environment of `make test-adapters` every library is there, and its section of docs/adapters.md runs."""
+"""In the environment of `make test-adapters` every library is there, and the pages that use it run."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_docs import ADAPTERS, _forked, run_section  # noqa: F401
+from tests.test_docs import CODE, _forked, run_page  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -30,12 +30,12 @@ def test_every_file_has_its_library_installed() -> None:
 
 @pytest.mark.usefixtures("_forked")
 @pytest.mark.parametrize("library", FOREIGN)
-def test_its_section_runs(library: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_pages_run(library: str, tmp_path: Path) -> None:
     pytest.importorskip(library, reason=library)
-    sections = [section for section in ADAPTERS[1:] if f"from {library}" in section or f"import {library}" in section]
-    assert sections
-    for section in sections:
-        run_section(section, capsys)
+    pages = [found for found in CODE.values() if any(library in block.libraries for block in found)]
+    assert pages
+    for found in pages:
+        assert run_page(found, tmp_path)
 
 
 def test_what_is_not_free_is_no_dependency() -> None:
