@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FOREIGN := ctgan diffusers pythae scvi-tools sdv
 
-.PHONY: browser demo test test-slow test-adapters lint mutants bench paper paper-full docs site clean
+.PHONY: browser demo test test-slow test-adapters lint types mutants package bench paper paper-full docs site clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
@@ -32,8 +32,33 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+types: $(READY)  ## Check the types that users see by pyright, which runs in Node.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'pyright[nodejs]'
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
+
 mutants: $(READY)  ## Break the code on purpose, and name the test that notices.
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+# A looser range of PyTorch may fetch a build of several gigabytes; another one: make package TORCH='torch>=2.4'.
+TORCH ?= torch==2.13.0
+EXTRAS := gpytorch,lightning,pyro,sql
+PACKAGE := .venv-package
+INSTALL := -m pip install --quiet --disable-pip-version-check
+
+package:  ## Build sdist and wheel into dist/, and use the wheel with the lowest and the newest versions of what it needs.
+	rm -rf dist $(PACKAGE)
+	$(PYTHON) -m venv $(PACKAGE)/build
+	$(PACKAGE)/build/bin/python $(INSTALL) build twine
+	$(PACKAGE)/build/bin/python -m build
+	$(PACKAGE)/build/bin/python -m twine check --strict dist/*
+	$(PACKAGE)/build/bin/python tests/package/contents.py dist
+	$(PACKAGE)/build/bin/python tests/package/lowest.py '$(TORCH)' > $(PACKAGE)/lowest.txt
+	echo '$(TORCH)' > $(PACKAGE)/newest.txt
+	set -e; for versions in lowest newest; do echo "the $$versions versions:"; \
+	    $(PYTHON) -m venv $(PACKAGE)/$$versions; \
+	    $(PACKAGE)/$$versions/bin/python $(INSTALL) --constraint $(PACKAGE)/$$versions.txt "$$(echo dist/*.whl)[$(EXTRAS)]"; \
+	    OMP_NUM_THREADS=1 $(PACKAGE)/build/bin/python tests/package/smoke.py $(PACKAGE)/$$versions/bin; \
+	done
 
 bench: $(READY)  ## Measure speed and memory against other libraries (half an hour), and write docs/performance.md.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
@@ -61,7 +86,7 @@ site: $(READY)  ## Build the site from what is there; broken links are errors. O
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf .venv .venv-adapters moreso-demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-adapters .venv-package dist moreso-demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "moreso needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 2; }

@@ -50,6 +50,12 @@ gain 0.
 
 {gain}
 
+## Statements with their directions
+
+The gain of the same statements without and with directions ("rises with"), on complete rows, paired over seeds.
+
+{directions}
+
 ## Regressions trained on samples
 
 A random forest predicts one column of the held-out rows. Its error is in standard deviations of that column: trained on
@@ -191,6 +197,7 @@ def results() -> str:
         fusion_summary=fusion.summary(),
         sensitivity=tables.sensitivity(),
         hindsight=tables.hindsight(),
+        directions=tables.directions(),
         downstream=tables.downstream(),
         games=games.table(),
         compare=compare.table(),

@@ -77,6 +77,12 @@ def of_likelihood(part: pd.DataFrame) -> list[Bar]:
             over = means["default"] - means[arm]
             measured = f"{cell(over)}, on {(over > 0).sum()} of {len(over)} sets"
             bars.append(Bar(f"gain over {arm}", "above 0", measured, len(wide), interval(over)[1] > 0))
+    wide = tables.paired(tables.latest(part, tables.SIGNED), tables.SIGNED)
+    if len(wide):
+        over = wide.groupby("set").mean().diff(axis=1)["signed"]
+        bars.append(Bar("gain by directions", "0.05", cell(over), len(wide), over.mean() >= 0.05))
+        lost = pd.DataFrame([interval(each)[2] < 0 for _, each in wide.groupby("set")["signed"]]).sum().item()
+        bars.append(Bar("sets that lose, with directions", "none", f"{lost} of {len(over)}", len(wide), not lost))
     return bars
 
 

@@ -13,6 +13,7 @@ from moreso.guidance import AUTO_RATIO
 
 MAIN, PEERS = ("default", "flipped"), ("default", "l2", "dropout", "undropped", "gaussian")
 OVER = ("l2", "dropout", "gaussian")
+SIGNED = ["default", "signed"]
 RATIO_ARMS = [f"ratio {ratio:g}" for ratio in RATIOS]
 KEYS = ["set", "model", "seed", "rows", "folds", "edition"]
 """What arms that are compared have in common; "folds" is the number of members of the ensemble."""
@@ -217,6 +218,22 @@ def peers() -> str:
             rows.append([str(model), str(name), str(len(own)), *(cell(own[arm].dropna()) for arm in own)])
         means = wide.groupby("set").mean()
         rows.append([str(model), "mean", str(len(wide)), *(cell(means[arm].dropna()) for arm in means)])
+    return compare.markdown(rows)
+
+
+def directions() -> str:
+    """Return the gain of statements without and with their directions, and the difference, on each set."""
+    found = at(gains(), sets.SETS)
+    rows = [["model", "set", "seeds", "without directions", "with directions", "difference"]]
+    for model, part in found.groupby("model", sort=False):
+        wide = paired(latest(part, SIGNED), SIGNED)
+        if wide.empty:
+            continue
+        wide["difference"] = wide["signed"] - wide["default"]
+        for name, own in wide.groupby("set", sort=False):
+            rows.append([str(model), str(name), str(len(own)), *(cell(own[arm]) for arm in own)])
+        means = wide.groupby("set").mean()
+        rows.append([str(model), "mean", str(len(wide)), *(cell(means[arm]) for arm in means)])
     return compare.markdown(rows)
 
 

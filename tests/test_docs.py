@@ -234,3 +234,62 @@ def test_every_argument_that_is_documented_exists() -> None:
             existing = set(inspect.signature(thing).parameters)
             assert documented <= existing, name
             assert existing - documented <= {"self"}, name
+
+
+# Shown by a call, or for moreso's own rooms.
+UNSHOWN = {
+    "moreso.Regularizer.forward",
+    "moreso.Regularizer.extra_repr",
+    "moreso.Synthesizer.take",
+    "moreso.Synthesizer.shared_settings",
+    "moreso.Synthesizer.set_fit_request",
+    "moreso.adapters.lightning.Callback.on_train_start",
+    "moreso.adapters.lightning.Callback.on_before_optimizer_step",
+    "moreso.adapters.lightning.Callback.on_train_end",
+}
+OWN_ADAPTERS = ("distributions", "gpytorch", "lightning", "pyro")
+
+
+def public_names() -> dict[str, object]:
+    """Every public name, those of public modules, and those of the adapters whose libraries `make test` installs."""
+    things: dict[str, object] = {f"moreso.{name}": getattr(moreso, name) for name in moreso.__all__}
+    for module, thing in list(things.items()):
+        if inspect.ismodule(thing):
+            things |= {f"{module}.{name}": getattr(thing, name) for name in thing.__all__}
+    for library in OWN_ADAPTERS:
+        found = vars(getattr(adapters, library)).items()
+        own = {name: thing for name, thing in found if getattr(thing, "__module__", "").endswith(f"adapters.{library}")}
+        things |= {f"moreso.adapters.{library}.{name}": own[name] for name in own if not name.startswith("_")}
+    return things
+
+
+def shown(thing: object) -> str:
+    """Return the examples in a docstring."""
+    examples = doctest.DocTestParser().get_examples(inspect.getdoc(thing) or "")
+    return "".join(example.source for example in examples)
+
+
+def methods(thing: type) -> Iterator[tuple[str, object]]:
+    """Yield the public methods and properties that a class itself defines."""
+    for name, member in vars(thing).items():
+        if not name.startswith("_") and (isinstance(member, property) or callable(getattr(thing, name))):
+            yield name, member
+
+
+def test_every_public_name_has_an_example() -> None:
+    things = public_names()
+    assert {"moreso.Audit", "moreso.derive.read", "moreso.adapters.pyro.attach"} <= set(things)
+    assert [name for name, thing in things.items() if not shown(thing)] == []
+
+
+def test_every_public_method_is_explained_and_shown() -> None:
+    """In an example of its own, or in that of its class."""
+    unexplained, unshown = [], []
+    for name, thing in public_names().items():
+        for method, member in methods(thing) if inspect.isclass(thing) else ():
+            if not inspect.getdoc(member):
+                unexplained.append(f"{name}.{method}")
+            if not (shown(member) or re.search(rf"\.{method}\b|def {method}\(", shown(thing))):
+                unshown.append(f"{name}.{method}")
+    assert unexplained == []
+    assert set(unshown) == UNSHOWN

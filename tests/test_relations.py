@@ -173,3 +173,17 @@ def test_a_text_with_problems_still_gives_its_readable_statements() -> None:
     with pytest.raises(KnowledgeError) as caught:
         Knowledge.parse("a: b > c\na b\n")
     assert caught.value.problems == tuple(problems)
+
+
+def test_names_come_as_any_iterable(tmp_path: Path) -> None:
+    names, path = ["a", "b", "c"], tmp_path / "knowledge.txt"
+    path.write_text('a: " b" > x')
+    for text in (path.read_text(), Knowledge.read(path)):
+        found = Knowledge.examine(text, iter(names))
+        assert found == Knowledge.examine(text, names) and len(found[1]) == 1
+    assert Knowledge.examine_file(path, iter(names)) == Knowledge.examine_file(path, pd.Index(names))
+    assert len(Knowledge.read(path).problems(iter(names))) == 2
+    path.write_text('a: " b" > c')
+    with pytest.warns(UserWarning, match="was taken for the column 'b'"):
+        known = Knowledge.parse(path.read_text(), iter(names)), Knowledge.read(path, dict.fromkeys(names))
+    assert known[0] == known[1] and known[0].features == ("a", "b", "c")

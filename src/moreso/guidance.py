@@ -192,6 +192,9 @@ class Pushed(NamedTuple):
         penalty: the unweighted penalty on the samples that were drawn.
         held: share of the statements whose gap was positive; NaN if the penalty has no statements.
         weight: the weight of the penalty's gradient; 0 if there was nothing to push.
+
+    >>> Pushed(step=0, penalty=3.5, held=0.5, weight=0.1).held
+    0.5
     """
 
     step: int
@@ -231,6 +234,19 @@ class Push:
 
     Raises:
         ValueError: all problems of the settings.
+
+    >>> parameter = torch.zeros(1, requires_grad=True)
+    >>> push = Push(lambda n: parameter + torch.randn(n, 1), lambda x: x.mean().square(), Guidance(weight=2.0, every=2))
+    >>> for _ in range(4):
+    ...     parameter.grad = torch.zeros(1)
+    ...     if (step := push.due("optimizer")) is not None:
+    ...         _ = push([parameter], step=step)
+    >>> [(pushed.step, pushed.weight) for pushed in push.history]
+    [(0, 2.0), (2, 2.0)]
+    >>> push.add([parameter], step=4).weight.item(), sorted(push.state())
+    (2.0, ['counts', 'seeds', 'standard_error'])
+    >>> push.restore(push.state())
+    >>> push.keep(torch.tensor([0]))  # nothing to do: this is no population
     """
 
     def __init__(

@@ -65,6 +65,12 @@ class Regularizer(nn.Module):
     >>> true, false = torch.stack([ambient, inlet, inlet], 1), torch.stack([ambient, inlet, ambient], 1)
     >>> regularizer(true).item() == 0, regularizer(false).item() > 0
     (True, True)
+    >>> term = regularizer.measure(false)
+    >>> term.held.item(), regularizer.gaps(false).gap.item() < 0
+    (0.0, True)
+    >>> both = regularizer.stack([Regularizer("outlet: ambient > inlet", ["ambient", "inlet", "outlet"])])
+    >>> (both(torch.stack([true, true])) > 0).tolist(), both.keep(torch.tensor([1]))(true[None]).shape
+    ([False, True], torch.Size([1]))
     """
 
     share: Tensor

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What the data say about one statement; `sentence` explains it."""
+    """What the data say about one statement; `sentence` explains it.
+
+    >>> Verdict("holds").holds, Verdict.CONTRADICTED.holds
+    (True, False)
+    >>> print(Verdict.UNDECIDED.sentence)
+    these rows cannot decide; the statement adds what they lack
+    >>> print(Verdict.cautious([Verdict.CERTAIN, Verdict.UNDECIDED]), Verdict.CONTRADICTED.style)
+    undecided red
+    """
 
     CERTAIN = "already certain"
     HOLDS = "holds"
@@ -107,6 +115,23 @@ class Audit:
         nats: -ln P(all statements hold | rows), without those that the rows contradict: the most that they can add to
             the log-likelihood of all rows to come, summed. Infinite if they contradict each other.
         at_least: whether the truth may be larger than `nats`, since the probability is too small to measure.
+
+    >>> import numpy as np
+    >>> from moreso import audit
+    >>> inlet = np.random.default_rng(0).normal(size=60)
+    >>> table = pd.DataFrame({"outlet": inlet**2, "inlet": inlet, "ambient": inlet[::-1]})
+    >>> found = audit(table, "outlet: inlet > ambient   # same pipe")
+    >>> for finding in found:
+    ...     print(finding.relation, "->", finding.verdict)
+    outlet: inlet > ambient  # same pipe -> already certain
+    >>> len(found), found.count(Verdict.CONTRADICTED), found.notes
+    (1, 0, ())
+    >>> print(found.information)
+    This statement carries at most 0.0 nats beyond the 60 rows; expect little from it.
+    >>> found.to_frame()[["relation", "verdict", "reason"]].iloc[0].to_list()
+    ['outlet: inlet > ambient', 'already certain', 'same pipe']
+    >>> json.loads(found.to_json())["findings"][0]["gap"] > 0
+    True
     """
 
     findings: tuple[Finding, ...]

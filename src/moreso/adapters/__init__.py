@@ -1,4 +1,17 @@
-"""Knowledge in libraries that people already use: one module per library, imported on demand."""
+"""Knowledge in libraries that people already use: one module per library, imported on demand.
+
+>>> import torch
+>>> from moreso import adapters
+>>> features, weights = ["a", "b", "c"], torch.randn(2, 3, requires_grad=True)
+>>> optimizer = torch.optim.SGD([weights], lr=0.1)
+>>> with adapters.attach(optimizer, lambda n: torch.randn(n, 2) @ weights, "a: b > c", features=features) as push:
+...     for _ in range(5):
+...         optimizer.zero_grad()
+...         weights.square().sum().backward()
+...         optimizer.step()
+>>> len(push.history), sorted(adapters.LIBRARIES)[:3]
+(5, ['ctgan', 'distributions', 'gpytorch'])
+"""
 
 from importlib import import_module
 from types import ModuleType

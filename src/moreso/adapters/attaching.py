@@ -28,7 +28,24 @@ class HasParameters(Protocol):
 
 @runtime_checkable
 class Adapter(HasParameters, Protocol):
-    """What moreso needs from somebody else's model; `check_adapter` checks it."""
+    """What moreso needs from somebody else's model; `check_adapter` checks it.
+
+    >>> import torch
+    >>> class Noise:
+    ...     def __init__(self):
+    ...         self.scale = torch.ones(3, requires_grad=True)
+    ...
+    ...     def parameters(self):
+    ...         return [self.scale]
+    ...
+    ...     def draw(self, n):
+    ...         return self.scale * torch.randn(n, 3)
+    ...
+    ...     def sample(self, n):
+    ...         return self.draw(n).detach()
+    >>> isinstance(Noise(), Adapter), isinstance(torch.nn.Linear(3, 3), Adapter)
+    (True, False)
+    """
 
     def draw(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples with gradients to the parameters, from the same distribution as `sample`."""

@@ -32,6 +32,11 @@ class Checked:
         gap_before: gap of that statement in the library's own samples without it.
         gap_after: gap of that statement in the library's own samples with it.
         standard_error: standard error of the difference of the two gaps.
+
+    >>> planted = Relation("x0", "x1", "x2")
+    >>> checked = Checked(0.4, planted, gap_before=-1.0, gap_after=0.5, standard_error=0.1)
+    >>> checked.gap_after - checked.gap_before > 2 * checked.standard_error
+    True
     """
 
     pvalue: float
@@ -79,6 +84,30 @@ def check_adapter(
 
     Raises:
         ValueError: every requirement that the adapter breaks, one sentence each.
+
+    >>> class Line:
+    ...     def __init__(self):
+    ...         self.net = torch.nn.Linear(3, 3)
+    ...
+    ...     def parameters(self):
+    ...         return self.net.parameters()
+    ...
+    ...     def draw(self, n):
+    ...         return self.net(torch.randn(n, 3))
+    ...
+    ...     def sample(self, n):
+    ...         with torch.no_grad():
+    ...             return self.draw(n)
+    >>> covariance = torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> def fit(adapter):
+    ...     optimizer = torch.optim.Adam(adapter.parameters(), lr=0.05)
+    ...     for _ in range(60):
+    ...         optimizer.zero_grad()
+    ...         (adapter.draw(128).T.cov() - covariance).square().sum().backward()
+    ...         optimizer.step()
+    >>> checked = check_adapter(Line, fit, weight=1.0, rows=200)
+    >>> checked.gap_before < 0 < checked.gap_after
+    True
     """
     random_state = seed_of(random_state)
     check = _Check(build, fit, attached or _attach, rows, random_state)

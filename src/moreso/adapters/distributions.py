@@ -26,6 +26,13 @@ class Distribution:
 
     Raises:
         TypeError: the parameters are not known, or the distribution has no reparameterised samples.
+
+    >>> import zuko
+    >>> adapter = Distribution(zuko.flows.MAF(3, transforms=1, hidden_features=(8,)))
+    >>> adapter.draw(5).requires_grad, adapter.sample(5).shape
+    (True, torch.Size([5, 3]))
+    >>> len(list(adapter.parameters())) > 0, len(list(adapter.buffers())) > 0
+    (True, True)
     """
 
     def __init__(self, make: Callable[[], Any], parameters: Iterable[Tensor] | None = None) -> None:
@@ -64,7 +71,19 @@ def attach(
     data: object | None = None,
     **settings: Unpack[Options],
 ) -> AbstractContextManager[Push]:
-    """Push a distribution while a loop trains it inside the `with` block; see `Distribution` and `adapters.attach`."""
+    """Push a distribution while a loop trains it inside the `with` block; see `Distribution` and `adapters.attach`.
+
+    >>> import zuko
+    >>> flow, rows = zuko.flows.MAF(3, transforms=1, hidden_features=(8,)), torch.randn(64, 3)
+    >>> optimizer = torch.optim.Adam(flow.parameters())
+    >>> with attach(flow, "outlet: inlet > ambient", features=["ambient", "inlet", "outlet"], data=rows) as push:
+    ...     for _ in range(3):
+    ...         optimizer.zero_grad()
+    ...         (-flow().log_prob(rows).mean()).backward()
+    ...         optimizer.step()
+    >>> [pushed.step for pushed in push.history]
+    [0, 1, 2]
+    """
     adapter = Distribution(make, parameters)
     return attach_draws(adapter, adapter.draw, knowledge, features=features, data=data, **settings)
 

@@ -31,6 +31,25 @@ class GPLVM:
     Raises:
         TypeError: the model is not a GP-LVM.
         ValueError: the latents have no prior and no `latents` are given.
+
+    >>> import gpytorch
+    >>> from gpytorch.models.gplvm import VariationalLatentVariable
+    >>> class Model(BayesianGPLVM):
+    ...     def __init__(self, n, d, k):
+    ...         one = torch.Size([d])
+    ...         prior = gpytorch.priors.NormalPrior(torch.zeros(n, k), torch.ones(n, k))
+    ...         latents = VariationalLatentVariable(n, d, k, torch.nn.Parameter(torch.randn(n, k)), prior)
+    ...         weights = gpytorch.variational.CholeskyVariationalDistribution(4, batch_shape=one)
+    ...         super().__init__(latents, gpytorch.variational.VariationalStrategy(self, torch.randn(d, 4, k), weights))
+    ...         self.mean = gpytorch.means.ZeroMean(batch_shape=one)
+    ...         self.kernel = gpytorch.kernels.RBFKernel(batch_shape=one)
+    ...
+    ...     def forward(self, z):
+    ...         return gpytorch.distributions.MultivariateNormal(self.mean(z), self.kernel(z))
+    >>> model, likelihood = Model(40, 3, 2), gpytorch.likelihoods.GaussianLikelihood(batch_shape=torch.Size([3]))
+    >>> adapter = GPLVM(model, likelihood)
+    >>> adapter.draw(5).requires_grad, adapter.sample(5).shape, len(list(adapter.parameters())) > 0
+    (True, torch.Size([5, 3]), True)
     """
 
     def __init__(self, model: Any, likelihood: nn.Module, latents: Callable[[int], Tensor] | None = None) -> None:
@@ -86,6 +105,32 @@ def attach(
     With a fixed weight, the steps are those of an added loss term, but GPyTorch's conventions for such terms do not
     matter: it adds the term to the objective of each column and sums these, and the ELBO subtracts what the exact
     likelihood adds. See `GPLVM` and `adapters.attach` for the arguments.
+
+    >>> import gpytorch
+    >>> from gpytorch.models.gplvm import VariationalLatentVariable
+    >>> class Model(BayesianGPLVM):
+    ...     def __init__(self, n, d, k):
+    ...         one = torch.Size([d])
+    ...         prior = gpytorch.priors.NormalPrior(torch.zeros(n, k), torch.ones(n, k))
+    ...         latents = VariationalLatentVariable(n, d, k, torch.nn.Parameter(torch.randn(n, k)), prior)
+    ...         weights = gpytorch.variational.CholeskyVariationalDistribution(4, batch_shape=one)
+    ...         super().__init__(latents, gpytorch.variational.VariationalStrategy(self, torch.randn(d, 4, k), weights))
+    ...         self.mean = gpytorch.means.ZeroMean(batch_shape=one)
+    ...         self.kernel = gpytorch.kernels.RBFKernel(batch_shape=one)
+    ...
+    ...     def forward(self, z):
+    ...         return gpytorch.distributions.MultivariateNormal(self.mean(z), self.kernel(z))
+    >>> model, likelihood = Model(40, 3, 2), gpytorch.likelihoods.GaussianLikelihood(batch_shape=torch.Size([3]))
+    >>> rows, objective = torch.randn(40, 3), gpytorch.mlls.VariationalELBO(likelihood, model, num_data=40)
+    >>> optimizer = torch.optim.Adam([*model.parameters(), *likelihood.parameters()])
+    >>> features = ["ambient", "inlet", "outlet"]
+    >>> with attach(model, likelihood, "outlet: inlet > ambient", features=features, data=rows) as push:
+    ...     for _ in range(2):
+    ...         optimizer.zero_grad()
+    ...         (-objective(model(model.sample_latent_variable()), rows.T).sum()).backward()
+    ...         optimizer.step()
+    >>> [pushed.step for pushed in push.history]
+    [0, 1]
     """
     adapter = GPLVM(model, likelihood, latents)
     return attach_draws(adapter, adapter.draw, knowledge, features=features, data=data, **settings)

@@ -33,6 +33,11 @@ class Callback(lightning.pytorch.Callback):
     Raises:
         KnowledgeError, TypeError, ValueError: as `adapters.attach`.
         RuntimeError: nothing was pushed by the end of training.
+
+    >>> import torch
+    >>> callback = Callback("outlet: inlet > ambient", features=["ambient", "inlet", "outlet"], every=5)
+    >>> isinstance(callback, lightning.pytorch.Callback), callback.history
+    (True, [])
     """
 
     def __init__(

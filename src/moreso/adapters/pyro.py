@@ -27,6 +27,15 @@ class Model:
         arguments: maps n to the arguments with which the model generates n rows, for instance
             `lambda n: (torch.zeros(n, 3),)` if the model reads only the number of rows; by default the model gets n
             empty rows without columns.
+
+    >>> import pyro.distributions as dist
+    >>> def rows(x):
+    ...     with pyro.plate("rows", len(x)):
+    ...         pyro.sample("x", dist.Normal(pyro.param("mean", torch.zeros(3)), 1.0).to_event(1), obs=x)
+    >>> pyro.clear_param_store()
+    >>> adapter = Model(rows, "x")
+    >>> adapter.draw(5).requires_grad, adapter.sample(5).shape, len(list(adapter.parameters()))
+    (True, torch.Size([5, 3]), 1)
     """
 
     def __init__(
@@ -87,6 +96,19 @@ def attach(
 
     Raises:
         KnowledgeError, TypeError, ValueError, RuntimeError: as `adapters.attach`.
+
+    >>> import pyro.distributions as dist
+    >>> def rows(x):
+    ...     with pyro.plate("rows", len(x)):
+    ...         z = torch.randn(len(x), 3) @ pyro.param("mix", torch.eye(3))
+    ...         pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+    >>> pyro.clear_param_store()
+    >>> x, svi = torch.randn(64, 3), SVI(rows, lambda x: None, pyro.optim.Adam({"lr": 0.01}), pyro.infer.Trace_ELBO())
+    >>> with attach(svi, "x", "outlet: inlet > ambient", features=["ambient", "inlet", "outlet"], data=x) as push:
+    ...     for _ in range(3):
+    ...         _ = svi.step(x)
+    >>> [pushed.step for pushed in push.history]
+    [0, 1, 2]
     """
     adapter = Model(svi.model, site, arguments)
     push = make_push(adapter.draw, penalty_of(knowledge, features, data), **settings)

@@ -115,6 +115,12 @@ def ask(
 
     References:
         Raiffa & Schlaifer, "Applied Statistical Decision Theory", 1961 (the expected value of perfect information).
+
+    >>> inlet = np.random.default_rng(0).normal(size=60)
+    >>> table = pd.DataFrame({"outlet": inlet**2, "inlet": inlet, "ambient": inlet[::-1]})
+    >>> for question in ask(table):
+    ...     print(f"{question}   # an answer says {question.bits:.1f} bits")
+    ambient: outlet ? inlet   # an answer says 0.6 bits
     """
     data = as_table(data)
     columns = list(data.columns)

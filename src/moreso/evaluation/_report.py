@@ -53,6 +53,25 @@ class Report:
         evidence: rows, samples and trainings of the first fit.
         worth: which statements carry the gain and how many rows it is worth; None if not computed.
         pairs: pairs of columns that were never observed together in the training rows, if there are any.
+
+    >>> import tempfile
+    >>> inlet = np.random.default_rng(0).normal(size=80)
+    >>> table = pd.DataFrame({"outlet": 2 * inlet + inlet[::-1], "inlet": inlet, "ambient": inlet[::-1]})
+    >>> knowledge = Knowledge.parse("outlet: inlet > ambient   # same pipe")
+    >>> synthesizer = Synthesizer("factor", knowledge, trust="all", max_epochs=20, random_state=0)
+    >>> found = report(synthesizer.fit(table[:40]), table[40:], draws=200)
+    >>> found.to_frame()[["relation", "verdict", "reason"]].iloc[0].to_list()
+    ['outlet: inlet > ambient', 'holds', 'same pipe']
+    >>> found.held == found.summary[0], len(found.advice) > 0
+    (True, True)
+    >>> found.likelihood.over, len(found.summary), found.pairs_to_frame().empty, found.pairs_to_rich().row_count
+    ('rows', 2, True, 0)
+    >>> "outlet: inlet &gt; ambient" in found.to_html(), json.loads(found.to_json())["rows"]
+    (True, 40)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found.write(os.path.join(folder, "report.json"))
+    ...     os.listdir(folder)
+    ['report.json']
     """
 
     model: str
@@ -320,6 +339,13 @@ def report(
     Raises:
         ValueError: a synthesizer has no knowledge or no plain model to compare with, or the data do not match it.
         sklearn.exceptions.NotFittedError: before `fit`.
+
+    >>> inlet = np.random.default_rng(0).normal(size=80)
+    >>> table = pd.DataFrame({"outlet": 2 * inlet + inlet[::-1], "inlet": inlet, "ambient": inlet[::-1]})
+    >>> synthesizer = Synthesizer("factor", "outlet: inlet > ambient", trust="all", max_epochs=20, random_state=0)
+    >>> found = report(synthesizer.fit(table[:40]), table[40:], draws=200)
+    >>> found.rows, [str(row.verdict) for row in found.statements]
+    (40, ['holds'])
     """
     fits = [synthesizers] if isinstance(synthesizers, Synthesizer) else list(synthesizers)
     held_out = data is not None

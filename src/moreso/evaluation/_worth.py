@@ -76,6 +76,15 @@ class Worth:
             number would, NaN if more rows do not improve the plain model, 0 if there is no gain.
         fits: the number of models fitted.
         knowledge: all statements, with the user's names for groups.
+
+    >>> inlet = np.random.default_rng(0).normal(size=40)
+    >>> table = pd.DataFrame({"outlet": 2 * inlet + inlet[::-1], "inlet": inlet, "ambient": inlet[::-1]})
+    >>> synthesizer = Synthesizer("factor", "outlet: inlet > ambient", trust="all", max_epochs=20, random_state=0)
+    >>> found = worth(synthesizer.set_params(settings=Settings(members=1)), table, splits=2, budget=6)
+    >>> found.rows, found.fits, len(found.gain.splits), len(found.summary)
+    (32, 6, 2, 2)
+    >>> list(found.to_frame().columns), list(found.to_dict())[:2], list(json.loads(found.to_json()))[:2]
+    (['relation', 'gain', 'low', 'high'], ['rows', 'gain'], ['moreso', 'rows'])
     """
 
     rows: int
@@ -166,6 +175,13 @@ def worth(
         ValueError: there is no knowledge, too few splits or rows, or a budget below 2 fits per split; or as
             `Synthesizer.fit`.
         TypeError: the model has no density.
+
+    >>> inlet = np.random.default_rng(0).normal(size=40)
+    >>> table = pd.DataFrame({"outlet": 2 * inlet + inlet[::-1], "inlet": inlet, "ambient": inlet[::-1]})
+    >>> synthesizer = Synthesizer("factor", "outlet: inlet > ambient", trust="all", max_epochs=20, random_state=0)
+    >>> found = worth(synthesizer.set_params(settings=Settings(members=1)), table, splits=2, budget=4)
+    >>> found.gain.low < found.gain.mean < found.gain.high
+    True
     """
     _check(synthesizer, data, split_problems(splits, budget, random_state))
     splits, budget, seed = int(splits), int(budget), seed_of(random_state)

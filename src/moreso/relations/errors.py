@@ -16,7 +16,7 @@ class _ProblemsError(ValueError):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
@@ -25,6 +25,13 @@ class KnowledgeError(_ProblemsError):
 
     Args:
         problems: the sentences.
+
+    >>> from moreso import Knowledge
+    >>> try:
+    ...     Knowledge.parse("outlet: inlet > ambient @ 2")
+    ... except KnowledgeError as error:
+    ...     print(*error.problems, sep="; ")
+    line 1, column 27: the confidence after '@' must be a number in (0, 1], got '2'. Write for example '@ 0.8'.
     """
 
 
@@ -33,6 +40,14 @@ class DataError(_ProblemsError):
 
     Args:
         problems: the sentences.
+
+    >>> import pandas as pd
+    >>> from moreso import audit
+    >>> try:
+    ...     audit(pd.DataFrame({"a": [1, 1, 1, 1], "b": [0, 1, 2, 3], "c": [0, 1, 4, 9]}), "a: b > c")
+    ... except DataError as error:
+    ...     print(*error.problems, sep="; ")
+    column 'a' is constant (every value is 1). Leave it out.
     """
 
 

@@ -22,7 +22,7 @@ from moreso.relations.relation import Direction, Relation, Statement, repeated, 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a person knows: statements about features, and names for groups of features.
+    r"""What a person knows: statements about features, and names for groups of features.
 
     Args:
         statements: orders of dependences (`Relation`) and directions (`Direction`), in order.
@@ -46,6 +46,11 @@ class Knowledge:
     outlet: +inlet
     outlet: valve > ambient
     outlet: -valve
+    >>> knowledge = Knowledge.of("flows = a, b\nc: +d\nc: flows > d")
+    >>> [str(each) for each in knowledge.relations], [str(each) for each in knowledge.directions]
+    (['c: {a, b} > d'], ['c: +d'])
+    >>> knowledge.features, knowledge.directed, knowledge.describe(knowledge.relations[0])
+    (('c', 'd', 'a', 'b'), ('c', 'd'), 'c: flows > d')
     """
 
     statements: tuple[Statement, ...]
@@ -143,22 +148,31 @@ class Knowledge:
         statements = tuple(statement.renamed(rename) for statement in self)
         return Knowledge(statements, groups), [explain_match(*pair) for pair in found.items()]
 
-    def problems(self, features: Sequence[str]) -> list[str]:
-        """Return a sentence for every name that is not in `features`, with its line and the nearest known name."""
-        return [problem for _, problem in self._unknown(features)]
+    def problems(self, features: Iterable[str]) -> list[str]:
+        """Return a sentence for every name that is not in `features`, with its line and the nearest known name.
 
-    def check(self, features: Sequence[str]) -> None:
+        >>> print(*Knowledge.parse("out: in > rian").problems(["in", "out", "rain"]))
+        line 1: 'out: in > rian' names an unknown feature 'rian'. Did you mean 'rain'? Features: in, out, rain.
+        """
+        return [problem for _, problem in self._unknown(list(features))]
+
+    def check(self, features: Iterable[str]) -> None:
         """Raise unless every name is one of `features`.
 
         Raises:
             KnowledgeError: names are unknown; the error lists all of them, as `problems` does.
+
+        >>> Knowledge.parse("outlet: inlet > ambient").check(["ambient", "inlet", "outlet", "valve"])
         """
         raise_problems(knowledge=self.problems(features))
 
     def restrict(self, features: Iterable[str]) -> "Knowledge":
-        """Return the statements that name only `features`, in the features' own names; see `matched`.
+        r"""Return the statements that name only `features`, in the features' own names; see `matched`.
 
         A name that is taken for a feature gives a warning.
+
+        >>> print(Knowledge.parse("a: b > c\na: b > d").restrict(["a", "b", "d"]))
+        a: b > d
         """
         known = dict.fromkeys(features)
         own = match_columns(self, known, stacklevel=3)
@@ -195,13 +209,17 @@ class Knowledge:
         }
 
     def redundancies(self) -> tuple[tuple[Statement, tuple[Statement, ...]], ...]:
-        """Return every statement that could be left out, with the statements from which it follows.
+        r"""Return every statement that could be left out, with the statements from which it follows.
 
         A statement follows from a path of statements that each have at least its confidence. A repeated statement
         follows from its most confident occurrence, and among equals from the first.
 
         Raises:
             KnowledgeError: the statements contradict each other, so that anything would follow.
+
+        >>> for statement, grounds in Knowledge.parse("a: b > c > d\na: b > d").redundancies():
+        ...     print(f"'{statement}' follows from", " and ".join(f"'{each}'" for each in grounds))
+        'a: b > d' follows from 'a: b > c' and 'a: c > d'
         """
         found = self._left_out()
         return tuple(
@@ -264,6 +282,9 @@ class Knowledge:
 
         A single feature is given by its name, a group by a tuple of names. The sign of a relation is empty. A direction
         has the other feature as plus, "+" or "-" as sign, and no minus. `Knowledge.from_records` reads the rows back.
+
+        >>> Knowledge.parse("outlet: {wind, rain} > valve").to_records()
+        [{'ref': 'outlet', 'plus': ('wind', 'rain'), 'minus': 'valve', 'sign': '', 'confidence': 1.0, 'reason': ''}]
         """
         return [write_record(statement) for statement in self]
 
@@ -303,7 +324,7 @@ class Knowledge:
         return [(line, problem) for (line, _), problem in problems.items()]
 
     @classmethod
-    def parse(cls, text: str, features: Sequence[str] | None = None) -> "Knowledge":
+    def parse(cls, text: str, features: Iterable[str] | None = None) -> "Knowledge":
         """Read statements from text; `docs/knowledge-file.md` has the grammar.
 
         Args:
@@ -314,8 +335,12 @@ class Knowledge:
         Raises:
             KnowledgeError: lines have problems, a question is still open, or there is no statement; the error lists all
                 problems in the order of the lines.
+
+        >>> print(Knowledge.parse("outlet: inlet > ambient   @ 0.9   # same pipe", ["ambient", "inlet", "outlet"]))
+        outlet: inlet > ambient  @ 0.9  # same pipe
         """
-        return _whole(*cls.examine(text, features), features)
+        names = None if features is None else list(features)
+        return _whole(*cls.examine(text, names), names)
 
     @classmethod
     def of(cls, value: "Knowledge | str") -> "Knowledge":
@@ -324,14 +349,17 @@ class Knowledge:
         Raises:
             KnowledgeError: as `parse`.
             TypeError: the value is neither.
+
+        >>> Knowledge.of("outlet: inlet > ambient") == Knowledge.of(Knowledge.parse("outlet: inlet > ambient"))
+        True
         """
         return _whole(*cls.examine(value), None)
 
     @classmethod
     def examine(
-        cls, text: "Knowledge | str", features: Sequence[str] | None = None
+        cls, text: "Knowledge | str", features: Iterable[str] | None = None
     ) -> tuple["Knowledge | None", list[str]]:
-        """Return the readable part of a text and its problems, for callers that check several inputs.
+        r"""Return the readable part of a text and its problems, for callers that check several inputs.
 
         Args:
             text: one statement per line, or knowledge, which is returned as it is.
@@ -340,9 +368,14 @@ class Knowledge:
 
         Raises:
             TypeError: the text is neither.
+
+        >>> readable, problems = Knowledge.examine("outlet: inlet > ambient\noutlet inlet")
+        >>> print(readable, len(problems))
+        outlet: inlet > ambient 1
         """
+        names = None if features is None else list(features)
         if isinstance(text, Knowledge):
-            return text, [] if features is None else text.matched(features)[0].problems(features)
+            return text, [] if names is None else text.matched(names)[0].problems(names)
         if not isinstance(text, str):
             raise TypeError(
                 f"the knowledge must be text or a moreso.Knowledge, got {type(text).__name__}. Write for example "
@@ -366,25 +399,36 @@ class Knowledge:
         knowledge = None
         try:
             knowledge = cls(tuple(_merge_directions(statements)), groups)
-            problems += [] if features is None else knowledge.matched(features)[0]._unknown(features)
+            problems += [] if names is None else knowledge.matched(names)[0]._unknown(names)
         except KnowledgeError as error:
             problems += [(0, problem) for problem in error.problems]
         return knowledge, [problem for _, problem in sorted(problems, key=lambda pair: pair[0])]
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], features: Sequence[str] | None = None) -> "Knowledge":
+    def read(cls, path: str | os.PathLike[str], features: Iterable[str] | None = None) -> "Knowledge":
         """Read a knowledge file (UTF-8).
 
         Raises:
             KnowledgeError: as `parse`, with the file's name before each problem; also if there is no such text file.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Knowledge.parse("outlet: inlet > ambient").write(f"{folder}/plant.txt")
+        ...     print(Knowledge.read(f"{folder}/plant.txt"))
+        outlet: inlet > ambient
         """
-        return _whole(*cls.examine_file(path, features), features)
+        names = None if features is None else list(features)
+        return _whole(*cls.examine_file(path, names), names)
 
     @classmethod
     def examine_file(
-        cls, path: str | os.PathLike[str], features: Sequence[str] | None = None
+        cls, path: str | os.PathLike[str], features: Iterable[str] | None = None
     ) -> tuple["Knowledge | None", list[str]]:
-        """Return the readable part of a knowledge file and its problems; see `examine`."""
+        """Return the readable part of a knowledge file and its problems; see `examine`.
+
+        >>> Knowledge.examine_file("missing.txt")
+        (None, ['missing.txt: cannot be read (No such file or directory). Check the path.'])
+        """
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
         except OSError as error:
@@ -395,7 +439,14 @@ class Knowledge:
         return knowledge, [f"{path}: {problem}" for problem in problems]
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write a knowledge file that `read` reads back as an equal object."""
+        """Write a knowledge file that `read` reads back as an equal object.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Knowledge.parse("outlet: inlet > ambient").write(f"{folder}/plant.txt")
+        ...     print(Path(f"{folder}/plant.txt").read_text(), end="")
+        outlet: inlet > ambient
+        """
         with atomic_write(path) as scratch:
             scratch.write_text(f"{self}\n", encoding="utf-8", newline="\n")
 

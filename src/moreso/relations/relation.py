@@ -33,6 +33,11 @@ class Relation:
 
     >>> print(Relation("outlet", "inlet", ("wind", "rain"), confidence=0.8, reason="insulated pipe"))
     outlet: inlet > {wind, rain}  @ 0.8  # insulated pipe
+    >>> relation = Relation("outlet", "inlet", "wind")
+    >>> print(relation.converse(), "|", relation.renamed(str.upper), "|", relation.where)
+    outlet: wind > inlet | OUTLET: INLET > WIND | 'outlet: inlet > wind'
+    >>> relation.groups
+    (('outlet',), ('inlet',), ('wind',))
     """
 
     ref: tuple[str, ...]
@@ -114,6 +119,11 @@ class Direction:
 
     >>> print(Direction("outlet", "inlet", 1, reason="insulated pipe"))
     outlet: +inlet  # insulated pipe
+    >>> direction = Direction("outlet", "inlet", 1)
+    >>> print(direction.converse(), "|", direction.renamed(str.upper), "|", direction.where)
+    outlet: -inlet | OUTLET: +INLET | 'outlet: +inlet'
+    >>> direction.groups, direction.pair == Direction("inlet", "outlet", -1).pair
+    ((('outlet',), ('inlet',)), True)
     """
 
     ref: str

@@ -88,6 +88,14 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     >>> synthesizer = Synthesizer("factor", Knowledge.parse("outlet: inlet > ambient"), max_epochs=5, random_state=2)
     >>> synthesizer.fit(table).sample(3).shape
     (3, 3)
+    >>> synthesizer.name, synthesizer.has_likelihood, synthesizer.seed_, synthesizer.dropout_
+    ('factor', True, 2, 0.0)
+    >>> synthesizer.plain_.sample(3).shape, list(synthesizer.feature_names_in_), len(synthesizer.histories_)
+    ((3, 3), ['inlet', 'outlet', 'ambient'], 4)
+    >>> synthesizer.left_out_, synthesizer.unobserved_, type(synthesizer.harm_).__name__, len(synthesizer.statements)
+    ((), (), 'str', 1)
+    >>> synthesizer.encoder_.width, type(synthesizer.model_).__name__
+    (3, 'Mixture')
     """
 
     fitted_: Fitted
@@ -148,6 +156,10 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         Raises:
             KnowledgeError, DataError, ValueError: the knowledge, the table or the settings have problems; the error
                 lists all of them.
+
+        >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+        >>> Synthesizer("factor", max_epochs=5, random_state=0).fit(table).sample(2).columns.to_list()
+        ['inlet', 'outlet']
         """
         fit_all([self], [X], checkpoint=checkpoint, log=log)
         return self
@@ -157,12 +169,18 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             KnowledgeError, DataError, ValueError: as `fit`.
+
+        >>> Synthesizer("vae", "outlet: inlet > ambient").check()  # no problem without a table
         """
         problems = self.problems(X)
         raise_problems(settings=problems.settings, knowledge=problems.knowledge, data=problems.data)
 
     def problems(self, X: pd.DataFrame | None = None) -> Problems:
-        """Return the problems that keep `fit` from training, for callers that check several inputs."""
+        """Return the problems that keep `fit` from training, for callers that check several inputs.
+
+        >>> Synthesizer("vae", trust="none").problems().settings
+        ["'trust' must be 'audit' or 'all', got 'none'."]
+        """
         names = None if X is None else list(as_table(X).columns)
         settings = self.settings or Settings()
         known, statements = (None, []) if self.knowledge is None else Knowledge.examine(self.knowledge, names)
@@ -296,6 +314,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
             ValueError: n is below 1 or not whole, the seed is none, or the condition is invalid or hardly ever true.
+
+        >>> table = pd.DataFrame({"pump": ["on", "off"] * 20, "flow": np.linspace(0, 1, 40)})
+        >>> fitted = Synthesizer("factor", max_epochs=5, random_state=0).fit(table)
+        >>> rows = fitted.sample(5, where="pump == 'on' and flow > 0.2", random_state=1)
+        >>> rows["pump"].unique().tolist(), (rows["flow"] > 0.2).all().item()
+        (['on'], True)
         """
         fitted = self._fitted
         raise_problems(settings=draw_problems(n, random_state))
@@ -366,6 +390,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
             DataError: columns are missing, or contain what the training table did not: infinite numbers, or
                 new categories.
             TypeError: the model has no density.
+
+        >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+        >>> fitted = Synthesizer("factor", max_epochs=5, random_state=0).fit(table)
+        >>> inside, outside = fitted.score_samples(pd.DataFrame({"inlet": [0.5, 9.0], "outlet": [1.0, -9.0]}))
+        >>> inside > outside
+        np.True_
         """
         return self._scored().score_samples(X)
 
@@ -381,6 +411,10 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
             TypeError: the model has no density.
+
+        >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+        >>> np.isfinite(Synthesizer("factor", max_epochs=5, random_state=0).fit(table).score_unseen(table)).all()
+        np.True_
         """
         return self._scored().score_unseen(X)
 
@@ -399,6 +433,14 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
             OSError: the folder is missing or not writable.
+
+        >>> import tempfile
+        >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+        >>> fitted = Synthesizer("factor", max_epochs=5, random_state=0).fit(table)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fitted.save(f"{folder}/plant.model")
+        ...     fitted.sample(3).equals(Synthesizer.load(f"{folder}/plant.model").sample(3))
+        True
         """
         persistence.save(path, self.get_params(deep=False), self._fitted)
 
@@ -412,6 +454,12 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: the file is missing, is not such a file, belongs to another version or model, or needs `model`.
+
+        >>> try:
+        ...     Synthesizer.load("missing.model")
+        ... except ValueError as error:
+        ...     print(error)
+        missing.model: cannot be read (No such file or directory). Check the path.
         """
         settings, rebuild = persistence.load(path, model)
         loaded = cls(**settings)

@@ -48,6 +48,12 @@ class Settings:
         precision: precision of the training: "32-true" or "bf16-mixed".
         identifiers: the columns that only tell rows apart, such as names or numbers of patients: they are not modelled,
             and samples get new ones. By default they are found, see `moreso.tabular.find_identifiers`; () for none.
+
+    >>> settings = Settings(members=9)
+    >>> settings.problems("vae")[0].split(",")[0]
+    "'members' must be from 1 to 4"
+    >>> settings.margin_for(blind=False), settings.margin_for(blind=True)
+    (4.0, 2.0)
     """
 
     members: int | None = None

@@ -201,6 +201,14 @@ def read(
 
     Raises:
         ValueError: the file is not a drawing of these kinds; or as for the function of its kind.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "depths.csv")
+    ...     pd.DataFrame({"feature": ["top", "middle", "bottom"], "position": [0, 1, 8]}).to_csv(path, index=False)
+    ...     print(read(path, unit="m"))
+    top: middle > bottom  # 1 m against 8 m
+    middle: top > bottom  # 1 m against 7 m
     """
     return _derive(measure(path, kind, features=features, length=length, unit=unit), ratio, per_feature, rising)
 

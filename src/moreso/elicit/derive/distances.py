@@ -97,7 +97,13 @@ class Distances:
 
 
 def rule_problems(ratio: float = RATIO, per_feature: int = PER_FEATURE) -> list[str]:
-    """Return the problems of the rule's settings, one sentence per problem."""
+    """Return the problems of the rule's settings, one sentence per problem.
+
+    >>> rule_problems(ratio=3, per_feature=2)
+    []
+    >>> rule_problems(per_feature=0)
+    ["'per_feature' must be at least 1, got 0. The usual number is 3."]
+    """
     problems = []
     if not 1 < ratio < np.inf:
         problems.append(

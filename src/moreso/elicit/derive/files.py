@@ -31,10 +31,18 @@ def measure(
     length: str | None = None,
     unit: str = "",
 ) -> Distances:
-    """Read a drawing and measure it; `moreso.derive.read` describes how the kind is recognised.
+    r"""Read a drawing and measure it; `moreso.derive.read` describes how the kind is recognised.
 
     Raises:
         ValueError: the file is none of these kinds, or its content has problems.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pipes.txt"
+    ...     _ = path.write_text("mill dam\ndam bridge\nbridge sea\n")
+    ...     found = measure(path)
+    >>> found.names, found.unit, found.matrix[0].tolist()
+    (('mill', 'dam', 'bridge', 'sea'), 'step', [0.0, 1.0, 2.0, 3.0])
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"the kind of a drawing is one of {', '.join(KINDS)}; got '{kind}'. Choose one.")
