@@ -1,7 +1,8 @@
 """Knowledge against data: which statements hold, which are contradicted, and which the rows cannot decide."""
 
+from moreso._audit._audit import audit
 from moreso._audit.findings import Audit, Finding, Verdict, bits_text
-from moreso._audit.testing import audit, level_problems
+from moreso._audit.testing import level_problems
 from moreso._audit.unobserved import deciding, explain_directions, explain_pairs, stated_pairs
 
 __all__ = [

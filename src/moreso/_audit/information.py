@@ -48,8 +48,22 @@ def cells_of(blocks: np.ndarray) -> np.ndarray:
     count = int(blocks.max()) + 1
     if count <= CELLS:
         return blocks
-    # Neighbours go to different cells, and so do evenly spaced rows.
-    return (np.random.default_rng(0).permutation(count) % CELLS)[blocks]
+    return hashed_cells(blocks)
+
+
+def hashed_cells(blocks: np.ndarray) -> np.ndarray:
+    """Return a cell for each row by its block alone, so that nothing is kept of other rows.
+
+    Neighbours go to different cells, and so do evenly spaced rows.
+
+    References:
+        Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014: the mixing function.
+    """
+    mixed = blocks.astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) % np.uint64(CELLS)).astype(np.int64)
 
 
 def bootstrap_error(module: RelativeDependence, rows: torch.Tensor) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
@@ -53,7 +54,7 @@ NUMBERS = (
 """The fields of `Finding` that are measured."""
 
 
-def audit(
+def audit_rows(
     data: pd.DataFrame,
     knowledge: Knowledge | str,
     *,
@@ -61,49 +62,7 @@ def audit(
     block: int = 1,
     like: pd.DataFrame | None = None,
 ) -> Audit:
-    """Test every statement on data.
-
-    Each gap gets a one-sided test (`relative_test`) and the test of its converse, both corrected for the number of
-    relations by Holm's method. Near independence the law of a gap is not normal, so each of these tests also asks
-    whether ref depends on the larger side at all (`dependence.null_pvalue`), and its p-value is the larger of both.
-    A verdict other than 'undecided' also needs a normalised gap of the same sign. Columns
-    are standardised, so that the features of one group have equal weight. Text and categorical columns are compared as
-    levels, any two equally far apart. The bandwidth is the median distance.
-
-    A relation uses the rows in which all of its own columns are present; with fewer than 4 such rows its verdict is
-    'never observed together'. Relations between single columns use every row; a million rows take seconds. Relations
-    with groups of columns or with categories of more than two levels use at most 5000 rows, evenly spaced; so do
-    columns with very heavy tails if there are more than 50,000 rows. Below 50 rows the standard error is the
-    jackknife's, which is larger.
-
-    The test assumes independent rows. If neighbouring rows correlate, as in time series and in sorted tables, the
-    half-samples consist of blocks of rows, and a note says so. For a time series the p-values are then too small: pass
-    the block length from the note as `block`, so that standard errors use blocks too.
-
-    Args:
-        data: columns named as in the knowledge, which names them by their text; others are ignored. A name that only
-            looks like a column's is taken for it, with a note (`Knowledge.matched`).
-        knowledge: at least one relation, as `Knowledge` or as text.
-        level: the probability that any statement gets the verdict 'holds' (or 'contradicted') by chance.
-        block: how many consecutive rows may depend on each other, at most a twentieth of the rows.
-        like: rows that fix scales and bandwidths, to measure several tables on the same scales; by default `data`.
-
-    Raises:
-        KnowledgeError: there is no relation, names are not columns, or text cannot be read; the error lists all other
-            problems too.
-        DataError: a column is constant, infinite, or text with too many levels, or there are fewer than 4 rows.
-        ValueError: the level is outside (0, 1), or the block is too long.
-
-    References:
-        Bounliphone et al., ICML 2015 (the test). Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
-        Kunsch, "The Jackknife and the Bootstrap for General Stationary Observations", Annals of Statistics 1989
-        (blocks). Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981.
-
-    >>> inlet = np.random.default_rng(0).normal(size=100)
-    >>> table = pd.DataFrame({"outlet": inlet**2, "inlet": inlet, "ambient": inlet[::-1]})
-    >>> [str(finding.verdict) for finding in audit(table, Knowledge.parse("outlet: inlet > ambient"))]
-    ['already certain']
-    """
+    """Test every statement on rows in memory; see `audit` for the arguments."""
     data = as_table(data)
     like = data if like is None else as_table(like)
     knowledge, renamed = _checked(data, knowledge, level, block, like)
@@ -112,6 +71,48 @@ def audit(
     length = max(block, block_length(table.rows))
     order = np.arange(len(data))
     found, spread = _gaps(table, knowledge, order // block, order // length)
+    shape = Shape(len(table.rows), block, length, table.levels)
+    return conclude(data, knowledge, found, spread, level=level, renamed=renamed, shape=shape)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What notes say of the rows.
+
+    Args:
+        rows: their number.
+        block: how many consecutive rows may depend on each other, as the user says.
+        length: the same, as the rows say.
+        levels: the number of levels of each categorical feature.
+    """
+
+    rows: int
+    block: int
+    length: int
+    levels: Mapping[str, int]
+
+
+def conclude(
+    data: pd.DataFrame,
+    knowledge: Knowledge,
+    found: dict[str, np.ndarray],
+    spread: np.ndarray,
+    *,
+    level: float,
+    renamed: Sequence[str],
+    shape: Shape,
+) -> Audit:
+    """Return the audit that follows from what was measured.
+
+    Args:
+        data: the rows, or some of many, for notes on columns that were never observed together.
+        knowledge: the statements.
+        found: the numbers of all findings; see `NUMBERS`.
+        spread: the contribution of each cell of rows to each gap.
+        level: the level of the tests.
+        renamed: notes on names.
+        shape: what notes say of the rows.
+    """
     verdicts = _judge(found, level)
     findings = tuple(
         Finding(
@@ -122,7 +123,7 @@ def audit(
         )
         for i, relation in enumerate(knowledge)
     )
-    notes = *renamed, *_notes(findings, knowledge, table, block, length), *unobserved_notes(data, knowledge)
+    notes = *renamed, *_notes(findings, knowledge, shape), *unobserved_notes(data, knowledge)
     together = _together(knowledge, found, spread, verdicts)
     return Audit(findings, knowledge, level, notes, together.nats, together.at_least)
 
@@ -145,14 +146,20 @@ def level_problems(level: float, block: int, rows: int | None = None) -> list[st
     return settings
 
 
+def read_statements(knowledge: Knowledge | str, columns: Sequence[str]) -> tuple[Knowledge, list[str], list[str]]:
+    """Return the knowledge in the names of columns, with notes on names, and the problems of the statements."""
+    known, problems = Knowledge.examine(knowledge, columns)
+    known, notes = (known or Knowledge(())).matched(columns)
+    if not (known or problems):
+        problems.append("the knowledge holds no statement. Write at least one.")
+    return known, notes, problems
+
+
 def _checked(
     data: pd.DataFrame, knowledge: Knowledge | str, level: float, block: int, like: pd.DataFrame
 ) -> tuple[Knowledge, list[str]]:
     """Return the knowledge in the columns' names, with notes, or raise all problems of the arguments of `audit`."""
-    known, statements = Knowledge.examine(knowledge, list(data.columns))
-    known, notes = (known or Knowledge(())).matched(data.columns)
-    if not (known or statements):
-        statements.append("the knowledge holds no statement. Write at least one.")
+    known, notes, statements = read_statements(knowledge, list(data.columns))
     used = [name for name in known.features if name in data.columns]
     settings = level_problems(level, block, len(data))
     raise_problems(settings=settings, knowledge=statements, data=table_problems(like, used, directed=known.directed))
@@ -189,8 +196,9 @@ def _together(
     return joint(statements, standardize(found["gap"][kept], found["spread"][kept]), spread[kept], seen)
 
 
-def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, block: int, length: int) -> list[str]:
+def _notes(findings: Sequence[Finding], knowledge: Knowledge, shape: Shape) -> list[str]:
     """Return what a reader of the audit should know, one sentence per note."""
+    block, length = shape.block, shape.length
     notes = [explain_contradiction(cycle) for cycle in knowledge.contradictions()]
     counts = [finding.rows for finding in findings if finding.verdict is not Verdict.UNOBSERVED] or [0]
     rows, most = min(counts), max(counts)
@@ -205,9 +213,9 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, b
             "Neighbouring rows correlate, as in time series and in sorted tables: half-samples are taken in blocks of "
             f"{length} rows. If this is a time series, p-values are too small; take blocks of {length} for them too."
         )
-    if fewer := sum(0 < finding.rows < len(table.rows) for finding in findings if most == len(table.rows)):
+    if fewer := sum(0 < finding.rows < shape.rows for finding in findings if most == shape.rows):
         notes.append(
-            f"{fewer} of {len(findings)} statements use fewer than all {len(table.rows)} rows, {rows} at least: rows "
+            f"{fewer} of {len(findings)} statements use fewer than all {shape.rows} rows, {rows} at least: rows "
             "with missing values are left out, and long tables are thinned for groups."
         )
     apart = [finding for finding in findings if finding.rows == 0]
@@ -222,7 +230,7 @@ def _notes(findings: Sequence[Finding], knowledge: Knowledge, table: Measured, b
             notes.append(f"{relation.where}: both sides are equal in these rows, so they can never decide.")
         elif max(abs(finding.gap), finding.standard_error) < ROUND_OFF:
             notes.append(f"{relation.where}: what it compares hardly varies in these rows, so they cannot decide.")
-    notes += [f"'{name}' is compared as {count} categories." for name, count in table.levels.items()]
+    notes += [f"'{name}' is compared as {count} categories." for name, count in shape.levels.items()]
     return notes
 
 
@@ -255,9 +263,9 @@ def _gaps(
         if grouped:
             parts = list(map(thin, parts))
         try:
-            values, influence = _measure(module, table.reference, *parts)
+            values, influence = measure_gaps(module, table.reference, *parts)
         except TooManyRowsError:
-            values, influence = _measure(module, table.reference, *map(thin, parts))
+            values, influence = measure_gaps(module, table.reference, *map(thin, parts))
         sums[indices, : influence.shape[1]] = influence
         for name, value in values.items():
             found[name][indices] = value
@@ -265,7 +273,7 @@ def _gaps(
     return found, sums
 
 
-def _measure(
+def measure_gaps(
     module: RelativeDependence,
     reference: np.ndarray,
     rows: np.ndarray,
@@ -273,6 +281,16 @@ def _measure(
     half_blocks: np.ndarray,
     cells: np.ndarray,
 ) -> tuple[dict[str, np.ndarray | int], np.ndarray]:
+    """Return the numbers of findings, and the contribution of each cell of rows to each gap.
+
+    Args:
+        module: the statements.
+        reference: the rows that fix the bandwidths.
+        rows: the rows, in order.
+        blocks: the block of each row.
+        half_blocks: the same for half-samples.
+        cells: the cell of each row.
+    """
     m = len(rows)
     sample = torch.from_numpy(rows)
     ids, half_ids = (np.unique(each, return_inverse=True)[1] for each in (blocks, half_blocks))
@@ -295,9 +313,6 @@ def _measure(
         depends = _shifted_pvalues(module, reference, sample, -(-m // (int(ids[-1]) + 1)))
     else:
         depends = [pvalue.double().numpy() for pvalue in normalized.independence_pvalue()]
-    held = [np.full(len(gap), np.nan)]
-    if m >= 2 * MIN_ROWS:
-        held = [(module(sample[half]).gap > 0).double().numpy() for half in halves(half_ids, HALF_ROWS, SPLITS)]
     values = {
         "gap": gap,
         "standard_error": error,
@@ -306,10 +321,18 @@ def _measure(
         "normalized_error": normalized_error,
         "pvalue": np.maximum(torch.special.ndtr(-statistic).numpy(), depends[0]),
         "converse_pvalue": np.maximum(torch.special.ndtr(statistic).numpy(), depends[1]),
-        "stability": np.mean(held, axis=0),
+        "stability": stability(module, sample, half_ids),
         "rows": m,
     }
     return values, errors.sums.numpy()
+
+
+def stability(module: RelativeDependence, rows: torch.Tensor, blocks: np.ndarray) -> np.ndarray:
+    """Return the share of half-samples in which each gap is positive; NaN if there are too few rows."""
+    if len(rows) < 2 * MIN_ROWS:
+        return np.full(len(module.knowledge), np.nan)
+    held = [(module(rows[half]).gap > 0).double().numpy() for half in halves(blocks, HALF_ROWS, SPLITS)]
+    return np.mean(held, axis=0)
 
 
 def _shifted_pvalues(

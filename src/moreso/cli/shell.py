@@ -113,6 +113,16 @@ class Collector:
         tell(joined.notes)
         return joined.table
 
+    def partitions(self, paths: Sequence[Path], reading: Reading) -> Any:
+        """Return a Dask DataFrame of Parquet files, or record their problems."""
+        if reading != Reading():
+            self.add(["Parquet files have types, so nothing can be said of how to read them. Leave these options out."])
+        try:
+            return self.attempt(tabular.read_partitions, paths)
+        except ImportError as error:
+            self.add([f"--engine dask needs the package '{error.name}'. Install it: pip install 'moreso[dask]'"])
+            return None
+
     def _shared(self, paths: Sequence[Path], reading: Reading) -> list[Reading]:
         """Return how to read each of several files: what was said of a column holds for the files that have it."""
         if not reading.kinds:

@@ -3,6 +3,7 @@
 The defaults are repeated here, since importing them would load PyTorch; a test compares them with the library's.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -99,6 +100,14 @@ def _section(title: str, sentences: list[str], otherwise: str) -> None:
 )
 @click.option("--json", "form", flag_value="json", help="Print everything as a JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print a CSV table with one row per statement.")
+@click.option(
+    "--engine",
+    type=click.Choice(["pandas", "dask"]),
+    default="pandas",
+    show_default=True,
+    help="'dask' reads Parquet files partition by partition, for tables larger than memory.",
+)
+@click.option("--scheduler", help="Address of a running Dask scheduler.  [default: the cores of this machine]")
 @reads_tables
 @click.pass_context
 def audit(
@@ -108,27 +117,37 @@ def audit(
     level: float,
     block: int,
     form: str | None,
+    engine: str,
+    scheduler: str | None,
     reading: tabular.Reading,
 ) -> None:
     """Test every statement in KNOWLEDGE on the rows of DATA (CSV, Parquet, Feather, or a query in a .sql file).
 
     Several tables are joined by the columns that they share. The audit then also says which columns were never observed
-    together, and what a fit would make of them.
+    together, and what a fit would make of them. With --engine dask, DATA are Parquet files with the same columns, a
+    folder of them or a pattern, such as 'plant/*.parquet'.
 
     Exit code 0: the data contradict no statement; 1: they contradict at least one; 2: misuse.
     """
     from moreso._audit import level_problems  # noqa: PLC0415 (loads PyTorch)
 
     problems = Collector()
-    table = problems.tables(data, reading)
+    if engine == "dask":
+        table = problems.partitions(data, reading)
+        rows = None
+    else:
+        if scheduler is not None:
+            problems.add(["--scheduler is for --engine dask. Add it, or leave out the scheduler."])
+        table = problems.tables(data, reading)
+        rows = None if table is None else len(table)
     known = problems.knowledge(knowledge, table)
-    if table is not None:
+    if table is not None and rows is not None:
         named, directed = (known.features, known.directed) if known else ((), ())
         problems.add(tabular.table_problems(table, named, directed=directed))
-    problems.add(level_problems(level, block, None if table is None else len(table)))
+    problems.add(level_problems(level, block, rows))
     problems.end()
     assert table is not None and known is not None
-    with misuse():
+    with misuse(), tabular.scheduler(scheduler) if engine == "dask" else nullcontext():
         found = moreso.audit(table, known, level=level, block=block)
     if form is not None:
         # Only the table goes to stdout; the notes go to stderr, unless they are in the JSON object.

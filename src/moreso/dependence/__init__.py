@@ -11,7 +11,15 @@ from moreso.dependence.kernels import CosineBasis, cosine_basis, gaussian_gram, 
 from moreso.dependence.moments import Moments, Pairs
 from moreso.dependence.null import null_deviation, null_pvalue
 from moreso.dependence.processes import Group
-from moreso.dependence.relative import ROUND_OFF, Features, Gaps, RelativeDependence, RelativeTest, relative_test
+from moreso.dependence.relative import (
+    ROUND_OFF,
+    Features,
+    Gaps,
+    RelativeDependence,
+    RelativeTest,
+    Statistics,
+    relative_test,
+)
 from moreso.dependence.samples import Samples
 
 __all__ = [
@@ -28,6 +36,7 @@ __all__ = [
     "RelativeDependence",
     "RelativeTest",
     "Samples",
+    "Statistics",
     "TooManyRowsError",
     "cosine_basis",
     "exactly",

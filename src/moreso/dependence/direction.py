@@ -6,12 +6,42 @@ count no more than large ones, and monotone, so that its covariance has the sign
 """
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from moreso.dependence.processes import Group, count_over, total
+
+
+@dataclass(frozen=True)
+class ScoreMoments:
+    """Sufficient statistics of the scores of some rows for their covariances; `+` merges those of two chunks.
+
+    Args:
+        rows: the number of rows.
+        mean: the mean score of each column.
+        cross: the sums of products of centred scores.
+    """
+
+    rows: int
+    mean: Float[Tensor, " columns"]
+    cross: Float[Tensor, "columns columns"]
+
+    @classmethod
+    def of(cls, z: Float[Tensor, "m columns"]) -> "ScoreMoments":
+        """Return the moments of samples, centred and in units of the bandwidth."""
+        scores = torch.special.ndtr(z).double()
+        mean = scores.mean(0)
+        centred = scores - mean
+        return cls(len(z), mean, centred.T @ centred)
+
+    def __add__(self, other: "ScoreMoments") -> "ScoreMoments":
+        """Merge (Chan, Golub & LeVeque, 1979)."""
+        rows, shift = self.rows + other.rows, other.mean - self.mean
+        cross = self.cross + other.cross + torch.outer(shift, shift) * (self.rows * other.rows / rows)
+        return ScoreMoments(rows, self.mean + shift * (other.rows / rows), cross)
 
 
 class Covariances:
@@ -28,6 +58,7 @@ class Covariances:
         signs: the stated sign of each pair, 1 or -1.
         normalize: divide by the standard deviations: the correlation of the scores.
         group: the processes whose samples count as one batch.
+        known: the moments of the scores of all rows, if these are some of more rows.
 
     Attributes:
         value: the signed covariances or correlations, with gradient to the samples of this process.
@@ -44,18 +75,22 @@ class Covariances:
         *,
         normalize: bool = False,
         group: Group | None = None,
+        known: "ScoreMoments | None" = None,
     ) -> None:
         self._left, self._right, self._signs, self._normalize = left, right, signs.to(z.dtype), normalize
         self.own, self.group = z.shape[-2], group
-        self.count, _ = count_over(self.own, z.device, group)
+        self.count, _ = count_over(self.own, z.device, group) if known is None else (known.rows, 0)
         scores = torch.special.ndtr(z)
-        if group is None:
+        if known is not None:
+            mean = known.mean.to(z.dtype)
+        elif group is None:
             mean = scores.mean(-2, keepdim=True)
         else:
             # A constant mean leaves the gradient as it is, since scores that are centred sum to 0 over all processes.
             mean = total(scores.detach().sum(-2, keepdim=True), group) / self.count
         self._centred = scores - mean
-        moments = total(self._centred.mT @ self._centred, group) / (self.count - 1)
+        cross = total(self._centred.mT @ self._centred, group) if known is None else known.cross.to(z.dtype)
+        moments = cross / (self.count - 1)
         width = z.shape[-1]
         own = moments.flatten(-2).index_select(-1, left * width + right)
         self._raw = own * self._signs

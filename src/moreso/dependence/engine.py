@@ -14,7 +14,7 @@ from torch import Tensor
 from moreso.dependence.exact import Exact
 from moreso.dependence.kernels import ends_of, gradient_problem, median_bandwidth
 from moreso.dependence.lowrank import LowRank
-from moreso.dependence.moments import Pairs
+from moreso.dependence.moments import Moments, Pairs
 from moreso.dependence.processes import Group, count_over, gather, total
 from moreso.dependence.samples import Samples, as_tensor
 
@@ -62,6 +62,8 @@ class Dependence:
         ends: the least and the greatest sample of each scalar group, if they are known; over all processes.
         group: the processes whose samples count as one batch; `ends` is needed then. Scalar groups exchange means and
             cross products alone; wide groups, very heavy tails and batches of fewer than 100 rows exchange samples.
+        known: the moments of all rows (`low_moments`), if these are some of more rows. Then the values are those of all
+            rows, without gradient, and influences those of these rows on them; `ends` is needed.
 
     Attributes:
         value: the unbiased estimates, with gradient to the samples of this process.
@@ -86,16 +88,17 @@ class Dependence:
         tolerance: float = TOLERANCE,
         ends: Float[Tensor, "2 *members scalars"] | None = None,
         group: Group | None = None,
+        known: Moments | None = None,
     ) -> None:
         self.own, self.group, self.normalize = scalars.shape[-2], group, normalize
-        self.count, self._before = count_over(self.own, scalars.device, group)
+        self.count, self._before = count_over(self.own, scalars.device, group) if known is None else (known.rows, 0)
         check_rows(self.count)
         if not pairs:
             raise ValueError("'pairs' is empty, so there is nothing to compute. Give at least one pair of groups.")
-        if group is None:
+        if group is None and known is None:
             scalars, ends, too_wide = _squeeze(scalars, tolerance, ends)
         else:
-            assert ends is not None, "the ends of the samples of all processes must be known"
+            assert ends is not None, "the ends of all samples must be known"
             too_wide = _too_wide(ends, tolerance, self.count)
         plan = _plan(tuple(pairs), normalize, scalars.shape[-1], too_wide, scalars.device)
         self._left, self._right = plan.own
@@ -106,7 +109,7 @@ class Dependence:
             if plan.columns is not None:
                 z, ends = scalars.index_select(-1, plan.columns), ends.index_select(-1, plan.columns)
             pieces = [
-                (LowRank(own, own_ends.movedim(-2, 0), plan.low, tolerance=tolerance, group=group), own)
+                (LowRank(own, own_ends.movedim(-2, 0), plan.low, tolerance=tolerance, group=group, known=known), own)
                 for own, own_ends in _pieces(z, ends.movedim(0, -2), numbers=PER_SAMPLE * z.shape[-2:].numel())
             ]
             self.parts.append([low for low, _ in pieces])
@@ -256,6 +259,30 @@ def cell_sums(
         sums.index_add_(-1, cells[start : start + chunk.shape[-1]], chunk.double())
         start += chunk.shape[-1]
     return squares.sqrt() / count, sums / count
+
+
+def low_moments(
+    scalars: Float[Tensor, "m scalars"],
+    pairs: Sequence[tuple[int, int]],
+    ends: Float[Tensor, "2 scalars"],
+    *,
+    normalize: bool = False,
+    tolerance: float = TOLERANCE,
+) -> Moments:
+    """Return the moments of some rows, of which `+` makes those of all rows; see `Dependence` for the arguments.
+
+    Args:
+        scalars: the rows, one column per scalar group, in units of the bandwidth.
+        pairs: pairs of positions of groups.
+        ends: the least and the greatest sample of each group, over all rows.
+        normalize: as for `Dependence`.
+        tolerance: as for `Dependence`.
+    """
+    plan = _plan(tuple(pairs), normalize, scalars.shape[-1], frozenset(), scalars.device)
+    assert plan.low is not None
+    if plan.columns is not None:
+        scalars, ends = scalars.index_select(-1, plan.columns), ends.index_select(-1, plan.columns)
+    return LowRank(scalars, ends, plan.low, tolerance=tolerance).moments
 
 
 def _pieces(samples: Float[Tensor, "*members m _"], *others: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:

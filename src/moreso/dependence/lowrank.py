@@ -33,6 +33,7 @@ class LowRank:
         tolerance: greatest error of the kernel, see `cosine_basis`. Samples outside the range of one basis get a wider
             one.
         group: the processes whose samples count as one batch; `ends` are those of all.
+        known: the moments of all rows, if these are some of more rows; then `value` is that of all, without gradient.
     """
 
     def __init__(
@@ -43,13 +44,18 @@ class LowRank:
         *,
         tolerance: float,
         group: Group | None = None,
+        known: Moments | None = None,
     ) -> None:
         self.z = z.detach()
         width = float((ends[1] - ends[0]).max())
         self.basis = cosine_basis(width, tolerance=tolerance, dtype=z.dtype, device=z.device)
         self.pairs = pairs
         self.middle = ends.mean(0)
-        self.moments, self.kept = self._measure(group)
+        self.kept: tuple[Tensor, Tensor] | None = None
+        if known is None:
+            self.moments, self.kept = self._measure(group)
+        else:
+            self.moments = known
 
     def value(self, z: Float[Tensor, "*members m groups"]) -> Float[Tensor, "*members pairs"]:
         """Return the HSIC of each pair, with gradient to the samples that this object was built from."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from moreso.dependence.direction import Covariances
+from moreso.dependence.direction import Covariances, ScoreMoments
 from moreso.dependence.engine import (
     ROWS,
     TOLERANCE,
@@ -20,6 +20,7 @@ from moreso.dependence.engine import (
     error_of,
     exactly,
     in_bandwidths,
+    low_moments,
 )
 from moreso.dependence.kernels import (
     beyond_rounding,
@@ -30,6 +31,7 @@ from moreso.dependence.kernels import (
     power_of_two,
     spread_bandwidth,
 )
+from moreso.dependence.moments import Moments
 from moreso.dependence.null import null_deviation, null_pvalue
 from moreso.dependence.processes import Group, ends_over
 from moreso.dependence.samples import Samples, as_tensor
@@ -40,6 +42,9 @@ Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
 
 ROUND_OFF = 1e-12
 """Smaller standard errors are rounding error in double precision: HSIC with a column that varies in one row is 0."""
+
+WIDEST_STATISTICS = 80.0
+"""Columns that span more bandwidths than this have no statistics: their features have a rank of 140 or more."""
 
 WEIGHTED = 2**23
 """The bootstrap takes as many draws at a time as keep this many numbers in memory."""
@@ -71,6 +76,29 @@ class Errors(NamedTuple):
     plain: Float[Tensor, " statements"]
     normalized: Float[Tensor, " statements"]
     sums: Float[Tensor, "statements cells"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What some rows contribute to the gaps of all rows; `+` merges what two chunks contribute.
+
+    Args:
+        rows: the number of rows.
+        moments: those of the features, or None without relations.
+        scores: those of the scores, or None without directions.
+    """
+
+    rows: int
+    moments: Moments | None
+    scores: ScoreMoments | None
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        moments, scores = self.moments or other.moments, self.scores or other.scores
+        if self.moments is not None and other.moments is not None:
+            moments = self.moments + other.moments
+        if self.scores is not None and other.scores is not None:
+            scores = self.scores + other.scores
+        return Statistics(self.rows + other.rows, moments, scores)
 
 
 class Gaps:
@@ -198,6 +226,17 @@ class Gaps:
                 for kind, each in zip((plain, normalized), directions, strict=True):
                     kind.append(each.influence(slice(start, start + ROWS)))
             yield torch.cat([self._join(plain, -2), self._join(normalized, -2)], -2)
+
+    def sums(self, cells: Int[Tensor, " n"]) -> tuple[Float[Tensor, " both"], Float[Tensor, "both cells"]]:
+        """Return the sums of squares of the own rows' contributions to the plain gaps and then to these, and in cells.
+
+        Those of chunks of rows add up to those of all rows.
+
+        Args:
+            cells: the cell of each row, counted from 0.
+        """
+        error, sums = cell_sums(self._influence_on_both(), 1, cells)
+        return error.square(), sums
 
     def errors(self, cells: Int[Tensor, " n"], blocks: Int[Tensor, " n"] | None = None) -> "Errors":
         """Return the standard errors of the plain gaps and of these, which must be normalised, of one sample.
@@ -485,6 +524,66 @@ class RelativeDependence(nn.Module):
                 )
             own = self._covariances(scalars, wide)
             return Gaps(found, self.plus, self.minus, constant, directions=own, ends=self.ends, order=self.order)
+
+    def has_statistics(self, ends: Float[Tensor, "2 columns"]) -> bool:
+        """Return whether `statistics` can measure columns that span so much: the rank of the features grows with it.
+
+        Args:
+            ends: the least and the greatest value of each column.
+        """
+        assert self.bandwidths is not None
+        _, ends = self._scaled(ends, ends)
+        return float((ends[1] - ends[0]).max()) <= WIDEST_STATISTICS
+
+    def statistics(self, batch: Float[Tensor, "n columns"], ends: Float[Tensor, "2 columns"]) -> Statistics:
+        """Return what some rows contribute to the gaps of all rows, of single columns and with fixed bandwidths.
+
+        Args:
+            batch: at least one row.
+            ends: the least and the greatest value of each column over all rows.
+        """
+        scalars, ends = self._scaled(batch, ends)
+        moments = None
+        if self.pairs:
+            moments = low_moments(scalars, self.pairs, ends, normalize=self.normalize, tolerance=self.tolerance)
+        scores = ScoreMoments.of(self._in_scores(scalars[:, self.directed])) if len(self.directed) else None
+        return Statistics(len(batch), moments, scores)
+
+    def gaps_of(self, batch: Float[Tensor, "n columns"], ends: Float[Tensor, "2 columns"], known: Statistics) -> Gaps:
+        """Return the gaps of all rows, with the influences of some of them.
+
+        Args:
+            batch: some of the rows.
+            ends: as for `statistics`.
+            known: the statistics of all rows.
+
+        Raises:
+            TooManyRowsError: tails are too heavy for statistics.
+        """
+        scalars, ends = self._scaled(batch, ends)
+        found = own = None
+        if self.pairs:
+            found = Dependence(
+                scalars,
+                [],
+                self.pairs,
+                normalize=self.normalize,
+                tolerance=self.tolerance,
+                ends=ends,
+                known=known.moments,
+            )
+        if len(self.directed):
+            z = self._in_scores(scalars[:, self.directed])
+            left, right = torch.searchsorted(self.directed, self.ends)
+            own = Covariances(z, left, right, self.signs, normalize=self.normalize, known=known.scores)
+        return Gaps(found, self.plus, self.minus, directions=own, ends=self.ends, order=self.order)
+
+    def _scaled(self, batch: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the used columns of a batch, and their ends, in units of the bandwidth."""
+        assert self.bandwidths is not None and not self.wide, "statistics are of single columns, with fixed bandwidths"
+        widths = self._bandwidths_as(batch.dtype, self.bandwidths)
+        scalars, ends = (each.index_select(-1, self.columns) / widths for each in (batch, ends.to(batch.dtype)))
+        return scalars, ends
 
     def _covariances(self, scalars: Tensor, wide: Sequence[Tensor]) -> Covariances | None:
         """Return the covariances of the scores of the features that directions name, from samples in bandwidths."""

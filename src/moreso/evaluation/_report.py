@@ -244,7 +244,9 @@ class Report:
         if lost:
             lines.append(f"Samples do not follow {_listed(lost)}: train with trust 'all', or with a larger weight.")
         if self.harm:
-            lines.append("Fits fell back to the plain model: audit the statements on more rows before obeying them.")
+            which = f"{len(self.harm)} of {self.fits} fits" if self.fits > 1 else "The fit"
+            remedy = "audit the statements on more rows before you obey them"
+            lines.append(f"{which} fell back to the plain model: {remedy}.")
         elif self.likelihood is not None and self.likelihood.interval[1] < 0:
             lines.append("The statements cost likelihood: see with 'moreso worth' which of them do, and drop these.")
         if self.likelihood is not None and self.likelihood.interval[0] > 0 and self.worth is None:

@@ -55,10 +55,16 @@ def rank_levels(column: "pd.Series[Any]", order: Mapping[str, int] | None = None
     return pd.Series(places[codes], column.index, name=column.name)
 
 
-def as_numbers(column: "pd.Series[Any]") -> np.ndarray:
-    """Return a column of numbers, booleans or times (in days since the first) as floats, NaN for missing values."""
+def as_numbers(column: "pd.Series[Any]", origin: Any = None) -> np.ndarray:
+    """Return a column of numbers, booleans or times (in days) as floats, NaN for missing values.
+
+    Args:
+        column: the column.
+        origin: the time that becomes 0; by default the first of the column.
+    """
     if is_time(column):
-        return ((column - column.min()) / pd.Timedelta(days=1)).to_numpy(dtype=float, na_value=np.nan)
+        first = column.min() if origin is None else origin
+        return ((column - first) / pd.Timedelta(days=1)).to_numpy(dtype=float, na_value=np.nan)
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 

@@ -98,6 +98,11 @@ def table_problems(
     return problems
 
 
+def is_partitioned(table: object) -> bool:
+    """Return whether a table is a Dask DataFrame, whose rows need not fit in memory."""
+    return hasattr(table, "to_delayed") and hasattr(table, "npartitions")
+
+
 def has_direction(column: "pd.Series[Any]") -> bool:
     """Return whether a column can rise and fall: numbers, truth values, times and ordered categories can."""
     own = plain(column)

@@ -4,7 +4,7 @@ A number is one column, in standard deviations of a reference sample. Two levels
 column each, with a common scale, so that any two levels are equally far apart.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from moreso.relations import Direction, Knowledge, KnowledgeError, Relation, Statement
-from moreso.tabular.dtypes import as_numbers, is_categorical, level_order, level_text, rank_levels
+from moreso.tabular.dtypes import as_numbers, is_categorical, is_time, level_order, level_text, rank_levels
 from moreso.tabular.foreign import plain
 
 if TYPE_CHECKING:
@@ -81,6 +81,76 @@ class Measured:
         return [column for part in self.parts.values() for column in part] + list(self.ranks.values())
 
 
+@dataclass(frozen=True)
+class Scales:
+    """How the features of a table become numbers on comparable scales.
+
+    Args:
+        levels: categorical feature -> its levels, as text.
+        orders: categorical feature with a direction -> the place of each level.
+        origins: feature of times -> the time that becomes 0.
+        scalings: feature, or the column of places of its levels -> its scaling.
+    """
+
+    levels: Mapping[str, Sequence[str]]
+    orders: Mapping[str, Mapping[str, int]]
+    origins: Mapping[str, Any]
+    scalings: Mapping[str, Scaling]
+
+    @classmethod
+    def of(cls, reference: pd.DataFrame, names: Sequence[str], directed: Iterable[str], data: pd.DataFrame) -> "Scales":
+        """Learn the scales of a reference sample.
+
+        Args:
+            reference: the rows that fix the scales.
+            names: the features.
+            directed: those that directions name.
+            data: the rows that are to be measured, which may have other levels.
+        """
+        levels = {
+            name: _levels(data[name], reference[name])
+            for name in names
+            if is_categorical(reference[name]) or is_categorical(data[name])
+        }
+        orders = {
+            name: level_order(reference[name]) or level_order(data[name]) or {} for name in directed if name in levels
+        }
+        origins = {name: reference[name].min() for name in names if is_time(reference[name])}
+        bare = cls(levels, orders, origins, {})
+        scalings = {name: Scaling.of(values) for name, values in bare.columns(reference, names)}
+        return cls(levels, orders, origins, scalings)
+
+    @property
+    def ranks(self) -> dict[str, str]:
+        """Categorical feature with a direction -> the name of one more column, the place of its level."""
+        return {name: rank_name(name) for name in self.orders}
+
+    def parts(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return feature -> the names of its columns."""
+        return {name: part_names(name, len(self.levels.get(name, ()))) for name in names}
+
+    def columns(self, table: pd.DataFrame, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the columns of each feature of a table as numbers, not scaled yet, and then the places of levels."""
+        for name in names:
+            own = table[name]
+            if name in self.origins:
+                yield name, as_numbers(own, self.origins[name])[:, None]
+            else:
+                yield name, _encode(own, self.levels.get(name))
+        for name, order in self.orders.items():
+            yield rank_name(name), rank_levels(table[name], order).to_numpy(dtype=float)[:, None]
+
+    def measure(self, table: pd.DataFrame, names: Sequence[str], dtype: type = np.float64) -> np.ndarray:
+        """Return the rows of a table as numbers on these scales, column by column, so that little is in memory."""
+        width = sum(map(len, self.parts(names).values())) + len(self.orders)
+        rows: np.ndarray = np.empty((len(table), width), dtype=dtype)
+        start = 0
+        for name, values in self.columns(table, names):
+            rows[:, start : start + values.shape[1]] = self.scalings[name](values)
+            start += values.shape[1]
+        return rows
+
+
 def measure(
     data: pd.DataFrame, reference: pd.DataFrame, features: Iterable[str], directed: Iterable[str] = ()
 ) -> Measured:
@@ -95,30 +165,16 @@ def measure(
         directed: those that directions name; their levels must have an order.
     """
     names = list(features)
-    data, reference = (pd.DataFrame({name: plain(table[name]) for name in names}) for table in (data, reference))
-    levels = {
-        name: _levels(data[name], reference[name])
-        for name in names
-        if is_categorical(reference[name]) or is_categorical(data[name])
-    }
-    parts = {name: part_names(name, len(levels.get(name, ()))) for name in names}
-    ranks = {name: rank_name(name) for name in directed if name in levels}
-    width = sum(map(len, parts.values())) + len(ranks)
-    rows = np.empty((len(data), width), dtype=np.float32 if len(data) > LONG else np.float64)
-    fixed = np.empty((len(thin(reference)), width))
-    start = 0
-    for name in names:
-        part = slice(start, start + len(parts[name]))
-        whole, own = (_encode(table[name], levels.get(name)) for table in (reference, data))
-        scaling = Scaling.of(whole)
-        fixed[:, part], rows[:, part] = scaling(thin(whole)), scaling(own)
-        start = part.stop
-    for place, name in enumerate(ranks, start):
-        order = level_order(reference[name]) or level_order(data[name]) or {}
-        whole, own = (rank_levels(table[name], order).to_numpy(dtype=float) for table in (reference, data))
-        scaling = Scaling.of(whole[:, None])
-        fixed[:, place], rows[:, place] = scaling(thin(whole)), scaling(own)
-    return Measured(rows, fixed, parts, {name: len(found) for name, found in levels.items()}, ranks)
+    data, reference = (plain_table(table, names) for table in (data, reference))
+    scales = Scales.of(reference, names, directed, data)
+    rows = scales.measure(data, names, np.float32 if len(data) > LONG else np.float64)
+    counts = {name: len(found) for name, found in scales.levels.items()}
+    return Measured(rows, scales.measure(thin(reference), names), scales.parts(names), counts, scales.ranks)
+
+
+def plain_table(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Return some columns of a table in dtypes of NumPy or pandas itself."""
+    return pd.DataFrame({name: plain(table[name]) for name in names})
 
 
 def _levels(*columns: "pd.Series[Any]") -> list[str]:
@@ -126,7 +182,7 @@ def _levels(*columns: "pd.Series[Any]") -> list[str]:
     return list(dict.fromkeys(level_text(each) for own in columns for each in sorted(own.dropna().unique(), key=str)))
 
 
-def _encode(column: "pd.Series[Any]", levels: list[str] | None) -> np.ndarray:
+def _encode(column: "pd.Series[Any]", levels: Sequence[str] | None) -> np.ndarray:
     """Return a column as one or more columns of numbers."""
     if levels is None:
         return as_numbers(column)[:, None]

@@ -1,0 +1,152 @@
+"""The audit of partitions is the audit in memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import moreso
+from moreso.cli import main
+from moreso.relations import DataError, KnowledgeError
+
+dd = pytest.importorskip("dask.dataframe", reason="dask")
+
+NUMBERS = ["gap", "standard_error", "normalized_gap", "normalized_error", "pvalue", "converse_pvalue", "bits"]
+
+KNOWLEDGE = """
+a: +b > c          # single columns, some rows missing
+a: b > d           # a curve
+a: on > kind       # two levels, and three
+b: a > {c, d}      # a group
+d: a > when        # times
+size: +a           # ordered levels
+rare: a > b        # few rows have it
+never: a > b       # fewer than four
+a: b > far         # heavy tails
+"""
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    n = 8000
+    a = random.normal(size=n)
+    rows = pd.DataFrame(
+        {
+            "a": a,
+            "b": 1000 + 0.001 * (a + random.normal(size=n)),
+            "c": random.normal(size=n),
+            "d": a**2 + random.normal(size=n),
+            "when": pd.Timestamp("2024-01-01", tz="Europe/Paris") + pd.to_timedelta(np.arange(n), "min"),
+            "on": random.choice(["yes", "no"], n),
+            "kind": random.choice(["p", "q", "s"], n),
+            "size": pd.Categorical(
+                np.select([a < -0.5, a < 0.5], ["small", "middle"], "large"), ["small", "middle", "large"], ordered=True
+            ),
+            "rare": random.normal(size=n),
+            "never": np.nan,
+            "far": random.standard_t(1.1, size=n),
+        }
+    )
+    rows.loc[random.random(n) < 0.1, "c"] = np.nan
+    rows.loc[random.random(n) > 0.01, "rare"] = np.nan
+    rows.loc[[7, 4000, 7999], "never"] = [1.0, 2.0, 3.0]
+    return rows
+
+
+def partitions(table: pd.DataFrame, ends: list[int]) -> Any:
+    """Return a Dask DataFrame with partitions of unequal length."""
+    parts = [table[start:stop] for start, stop in zip([0, *ends], [*ends, len(table)], strict=True)]
+    return dd.concat([dd.from_pandas(part, npartitions=1) for part in parts])
+
+
+def test_every_number_is_that_of_the_audit_in_memory(table: pd.DataFrame) -> None:
+    expected = moreso.audit(table, KNOWLEDGE)
+    found = moreso.audit(partitions(table, [1, 3000, 3001, 7000]), KNOWLEDGE)
+    one, other = expected.to_frame().set_index("relation"), found.to_frame().set_index("relation")
+    assert list(one.index) == list(other.index)
+    exact = [name for name in one.index if "far" not in name]
+    np.testing.assert_allclose(other.loc[exact, NUMBERS], one.loc[exact, NUMBERS], rtol=1e-6, atol=1e-9)
+    assert (other.loc[exact, "rows"] == one.loc[exact, "rows"]).all() and (other["verdict"] == one["verdict"]).all()
+    assert abs(found.nats - expected.nats) < 0.2
+    assert set(expected.notes[1:]) == set(found.notes[1:])
+    (far,) = set(one.index) - set(exact)
+    assert abs(other.loc[far, "gap"] - one.loc[far, "gap"]) < 3 * one.loc[far, "standard_error"]
+
+
+def test_a_short_table_is_audited_in_memory(table: pd.DataFrame) -> None:
+    short = table[["a", "b", "d"]][:300]
+    knowledge = "a: b > d\na: +b"
+    pd.testing.assert_frame_equal(
+        moreso.audit(partitions(short, [100]), knowledge).to_frame(), moreso.audit(short, knowledge).to_frame()
+    )
+
+
+def test_problems_are_those_of_the_whole_table(table: pd.DataFrame) -> None:
+    odd = table.assign(
+        a=table["a"].where(table.index != 6001, np.inf), c="same", b=[f"x{i}" for i in range(len(table))]
+    )
+    with pytest.raises(DataError) as caught:
+        moreso.audit(partitions(odd, [5000]), "a: b > c\nd: a > c")
+    for part in ("'a' has infinite values", "'c' is constant", "'b' holds more than 100 different texts"):
+        assert part in str(caught.value)
+    with pytest.raises(KnowledgeError, match="nowhere"):
+        moreso.audit(partitions(table, [5000]), "a: b > nowhere")
+    with pytest.raises(ValueError, match="'block' and 'like' need rows in memory"):
+        moreso.audit(partitions(table, [5000]), "a: b > c", block=10)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_the_command_reads_folders_patterns_and_files(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plant").mkdir()
+    own = table[["a", "b", "c"]]
+    own[:3000].to_parquet("plant/1.parquet")
+    own[3000:].to_parquet("plant/2.parquet")
+    own.to_parquet("whole.parquet")
+    Path("k.txt").write_text("a: +b > c\n")
+    expected = run("audit", "whole.parquet", "k.txt", "--csv")
+    for data in (["plant"], ["plant/*.parquet"], ["plant/1.parquet", "plant/2.parquet"]):
+        code, output = run("audit", *data, "k.txt", "--csv", "--engine", "dask")
+        assert code == expected[0] == 0
+        assert [line.split(",")[0] for line in output.splitlines()] == [
+            line.split(",")[0] for line in expected[1].splitlines()
+        ]
+    code, output = run("audit", "none/*.parquet", "k.txt", "--engine", "dask", "--separator", ";")
+    assert code == 2 and "none/*.parquet: names no file" in output and "have types" in output
+    code, output = run("audit", "k.txt", "k.txt", "--engine", "dask")
+    assert code == 2 and "Dask reads Parquet files" in output
+    code, output = run("audit", "whole.parquet", "k.txt", "--scheduler", "tcp://127.0.0.1:1")
+    assert code == 2 and "--engine dask" in output
+    code, output = run("audit", "whole.parquet", "k.txt", "--engine", "dask", "--scheduler", "nonsense")
+    assert code == 2 and "no Dask scheduler answers at nonsense" in output
+
+
+def test_dask_is_loaded_on_demand() -> None:
+    code = "import moreso, sys; from moreso.tabular import is_partitioned; moreso.audit; print('dask' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_changes_nothing(table: pd.DataFrame) -> None:
+    distributed = pytest.importorskip("distributed")
+    own = table[["a", "b", "c", "d"]]
+    knowledge = "a: +b > c\na: b > d"
+    expected = moreso.audit(partitions(own, [2000, 4000, 6000]), knowledge).to_frame()
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        victim = next(iter(cluster.workers.values()))
+        victim.process.process.kill()
+        found = moreso.audit(partitions(own, [2000, 4000, 6000]), knowledge).to_frame()
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
