@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FOREIGN := ctgan diffusers pythae scvi-tools sdv
 
-.PHONY: browser demo test test-slow test-adapters lint types mutants package bench paper paper-full docs site clean
+.PHONY: browser demo test test-slow test-adapters lint types mutants package bench paper paper-full fuzz audit-deps docs site clean
 
 demo: $(READY)  ## The main job on real data; ends with a report to open.
 	$(BIN)/moreso demo
@@ -76,7 +76,18 @@ paper-full: $(READY)  ## All of them: hours. Set aside experiments/results/gain.
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gain
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.games
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.compare
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.privacy
 	$(BIN)/python -m docs.generate results
+
+SECONDS ?= 60
+fuzz: $(READY)  ## Search for inputs that break readers, guided by coverage, for a minute each (make fuzz SECONDS=600).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	for target in knowledge table header condition; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
+
+audit-deps: $(READY)  ## Compare the pinned versions with known vulnerabilities; needs the network.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
 
 docs: $(READY)  ## Write the generated parts of README.md and docs/ anew, and build the site.
 	$(BIN)/python -m docs.generate

@@ -1,5 +1,7 @@
 """Runs of an experiment: each is a line of JSON in a file, several are done at once, and what is there stays."""
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -7,12 +9,15 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import torch
 
 Line = dict[str, Any]
+
+BLOCK = 1 << 16
+"""Bytes to read at once from the end of a file."""
 
 processes = click.option(
     "--processes", type=click.IntRange(1), default=os.cpu_count(), show_default=True, help="Runs at once."
@@ -21,17 +26,40 @@ processes = click.option(
 
 
 def read(path: Path) -> list[Line]:
-    """Return the lines that were written."""
-    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """Return the lines that were written; one whose end is missing was not."""
+    whole = path.read_bytes() if path.exists() else b""
+    return [json.loads(text) for text in whole[: whole.rfind(b"\n") + 1].decode().splitlines()]
 
 
 def write(path: Path, line: Line) -> None:
-    """Add a line, and print it."""
+    """Add a line, and print it.
+
+    Raises:
+        OSError: the disk is full, or the folder is not writable. The file is as before.
+    """
     path.parent.mkdir(exist_ok=True)
-    # Unbuffered, as one call: the system appends it whole, whatever other processes write.
-    with path.open("ab", buffering=0) as file:
-        file.write(json.dumps(line).encode() + b"\n")
+    text = json.dumps(line).encode() + b"\n"
+    with path.open("a+b", buffering=0) as file:
+        # The system drops the lock with the process, so nobody waits for one that was killed.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = _end(file)
+        file.truncate(end)
+        if file.write(text) < len(text):
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     print(json.dumps(line), flush=True)
+
+
+def _end(file: BinaryIO) -> int:
+    """Return where the last whole line of a file ends: a process that was killed may have left half of one."""
+    place = file.seek(0, os.SEEK_END)
+    while place:
+        start = max(0, place - BLOCK)
+        file.seek(start)
+        if (found := file.read(place - start).rfind(b"\n")) >= 0:
+            return start + found + 1
+        place = start
+    return 0
 
 
 def do(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], processes: int = 1) -> None:

@@ -1,6 +1,7 @@
 """The sets of the experiments: knowledge that reads, agrees with itself, and names columns that there are."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_no_correlation_shows_what_the_toy_hides() -> None:
         abs(table[f"{b}_ref"].corr(table[f"{b}_near"])) < abs(table[f"{b}_ref"].corr(table[f"{b}_far"])) for b in "abc"
     )
     # Minus the entropy: three Gaussian columns, and three and three with a share of that variance.
-    entropy = 3 * (1.5 * np.log(2 * np.pi * np.e) + 0.5 * np.log(1 - worlds.SQUARE) + 0.5 * np.log(1 - worlds.LINE))
+    entropy = 3 * (1.5 * np.log(2 * np.pi * math.e) + 0.5 * np.log(1 - worlds.SQUARE) + 0.5 * np.log(1 - worlds.LINE))
     assert worlds.toy_density(table).mean() == pytest.approx(-entropy, abs=0.2)
 
 

@@ -39,6 +39,24 @@ def test_copies_are_found(plant: pd.DataFrame, fitted: Synthesizer, monkeypatch:
     assert "data" not in report(fitted, training=plant[:30], draws=100).quality.nearest
 
 
+def test_membership_is_the_chance_that_a_training_row_is_likelier(
+    plant: pd.DataFrame, fitted: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, others = plant[:30], plant[30:]
+    assert fitted.plain_ is not None
+    found = report(fitted, others, training=own, draws=100)
+    for kind, fit in (("without", fitted.plain_), ("with", fitted)):
+        pairs = np.sign(np.subtract.outer(fit.score_samples(own), fit.score_samples(others)))
+        assert found.quality.membership[kind] == pytest.approx((pairs.mean() + 1) / 2)
+    number = f"{found.quality.membership['with']:.2f}"
+    assert f"{number} with it" in " ".join(found.to_html().split("tell its training rows")[1].split())
+    assert json.loads(found.to_json())["quality"]["membership"] == dict(found.quality.membership)
+    assert report(fitted, others, draws=100).quality.membership == {}
+    assert report(fitted, training=own, draws=100).quality.membership == {}
+    monkeypatch.setattr(Synthesizer, "score_samples", lambda self, rows: -rows["inlet"].rank().to_numpy() * 0)
+    assert report(fitted, others, training=own, draws=100).quality.membership == {"without": 0.5, "with": 0.5}
+
+
 def test_copies_give_advice(plant: pd.DataFrame, fitted: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing(monkeypatch, plant[:30])
     found = report(fitted, plant[30:], training=plant[:30], draws=100)

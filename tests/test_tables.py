@@ -68,12 +68,56 @@ def test_a_query_gives_a_table(plant: pd.DataFrame, tmp_path: Path, monkeypatch:
     query.write_text("SELECT inlet, flow FROM 'part*.parquet' WHERE flow > 20 ORDER BY inlet;")
     expected = plant[plant.flow > 20][["inlet", "flow"]].sort_values("inlet", ignore_index=True)
     pd.testing.assert_frame_equal(read_table(query).table, expected)
-    for text, reason in (("SELECT nothing", "Binder Error"), ("CREATE TABLE t(x INT)", "end it with a SELECT")):
+    for text, reason in (("SELECT nothing", "Binder Error"), ("CREATE TABLE t(x INT)", "one query that only reads")):
         query.write_text(text)
         with pytest.raises(ValueError, match=rf"plant.sql: is not a query that works \(.*{reason}"):
             read_table(query)
     with pytest.raises(ValueError, match=r"tables end in \.csv, \.parquet, \.feather, got '\.sql'"):
         write_table(plant, query)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY (SELECT 1) TO 'new.csv'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO 'new.csv'",
+        "SELECT 1; COPY (SELECT 1) TO 'new.csv'",
+        "WITH a AS (COPY (SELECT 1) TO 'new.csv') SELECT 1",
+        "WITH \"ä€\" AS (cOpY(SELECT 1) TO 'new.csv') SELECT 1",
+        "COPY (PIVOT (SELECT 1 a, 2 b) ON a USING sum(b)) TO 'new.csv'",
+        "WITH a AS (COPY (SELECT 1) TO 'new.csv'), b AS (SELECT 1 x, 2 y) PIVOT b ON x USING sum(y)",
+        "SELECT * FROM query('WITH a AS (COPY (SELECT 1) TO ''new.csv'') SELECT 1')",
+        "ATTACH 'new.db'",
+        "EXPORT DATABASE 'new'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_logging = true",
+        "FROM enable_logging(storage = 'file', storage_path = 'new')",
+        "CREATE PERSISTENT SECRET a (TYPE s3)",
+        "SELECT * FROM 'https://example.com/table.csv'",
+        "SELECT * FROM SAFE",
+        "SELECT 1; SELECT 2",
+        "-- nothing",
+    ],
+)
+def test_a_query_only_reads(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("query.sql").write_text(text)
+    with pytest.raises(ValueError, match=r"query\.sql: is not a query that works"):
+        read_table("query.sql")
+    assert [file.name for file in tmp_path.iterdir()] == ["query.sql"]
+
+
+def test_a_query_may_pivot_and_name_a_column_as_it_likes(tmp_path: Path) -> None:
+    query = tmp_path / "query.sql"
+    for text in (
+        'PIVOT (SELECT \'a\' AS "copy", 2 AS load) ON "copy" USING sum(load)',
+        "-- a note\nFROM (SELECT 2 AS a)",
+        "SELECT 2 AS a, 'COPY' AS copyright",
+        "SELECT 2 AS Count",
+    ):
+        query.write_text(text)
+        assert read_table(query).table.iloc[0, 0] == 2
 
 
 def test_a_query_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

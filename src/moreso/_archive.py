@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from moreso._files import atomic_write
 
@@ -24,13 +24,14 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
         tensors: the tensors by name.
 
     Raises:
-        OSError: the folder is missing or not writable.
+        OSError: the folder is missing or not writable, or the disk is full.
     """
     text = json.dumps({"format": FORMAT, "version": VERSION, **header})
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as scratch:
-        # A single entry, since safetensors writes several in random order, and equal fits must give equal bytes.
-        save_file(whole, scratch, {FORMAT: f"{_digest(text, whole)} {text}"})
+        # A single entry, since safetensors writes several in random order, and equal fits must give equal bytes. Python
+        # writes, since errors of safetensors are no OSError.
+        scratch.write_bytes(save(whole, {FORMAT: f"{_digest(text, whole)} {text}"}))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -11,15 +11,27 @@ from pathlib import Path
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a scratch path beside `path`, and move it there only if the block succeeds.
 
-    A reader sees the old file or the new one, never a partial file. After an error the old file is unchanged.
+    A reader sees the old file or the new one, never a partial file. After an error the old file is unchanged. Of a
+    process that was killed, the scratch file may stay: it is hidden, and begins with a dot and the name of `path`.
 
     Args:
         path: where the finished file goes; its folder must exist.
 
     Raises:
-        OSError: the folder is missing or not writable.
+        OSError: the folder is missing or not writable, or the disk is full. It names `path`.
     """
     path = Path(path)
+    try:
+        with _scratch(path) as scratch:
+            yield scratch
+    except OSError as error:
+        # Errors of a write name no file, others name the scratch file, and those of pyarrow have words of their own.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     scratch = Path(name)

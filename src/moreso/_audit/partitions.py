@@ -219,16 +219,16 @@ def _columns(statement: Statement) -> frozenset[str]:
 
 def _task(function: Callable[..., Any], *arguments: Any) -> Any:
     """Return a call that some worker will make."""
-    import dask  # noqa: PLC0415 (an optional package)
+    from dask.delayed import delayed  # noqa: PLC0415 (an optional package)
 
-    return dask.delayed(function)(*arguments)
+    return delayed(function)(*arguments)
 
 
 def _compute(tasks: Sequence[Any]) -> list[Any]:
     """Return the results of tasks."""
-    import dask  # noqa: PLC0415 (an optional package)
+    from dask.base import compute  # noqa: PLC0415 (an optional package)
 
-    return list(dask.compute(*tasks))
+    return list(compute(*tasks))
 
 
 def _sum(tasks: Sequence[Any]) -> list[Any]:

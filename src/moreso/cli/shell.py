@@ -1,6 +1,9 @@
 """Problems, exit codes and printing, shared by all commands. Imports click alone, so that `--help` is fast."""
 
+import errno
+import os
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -56,7 +59,8 @@ def misuse() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Misuse(f"{error.filename}: cannot be written ({error.strerror}). Check the path.") from error
+        name = error.filename or "the output"
+        raise Misuse(f"{name}: cannot be written ({error.strerror}). Check the path and the disk.") from error
     except (ValueError, TypeError) as error:
         raise Misuse(str(error)) from error
 
@@ -165,6 +169,18 @@ class Shell(click.Group):
         context = super().make_context(info_name, args, parent, **extra)
         context.meta[TYPED] = typed
         return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; that its output cannot be written is told in a sentence, unless a pipe was closed."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            # What was not written would be tried again, and fail again, when Python ends.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until Python ends)
+            name = error.filename or "the output"
+            raise Misuse(f"{name}: cannot be written ({error.strerror}). Check the path and the disk.") from error
 
 
 @click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"]})

@@ -34,6 +34,7 @@ INK = "#010203"
 
 STYLE: Any = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "moreso",  # so that equal pictures are equal bytes
     "text.parse_math": False,  # a column may be named 'price in $'
     "axes.unicode_minus": False,
     "font.family": "sans-serif",

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from moreso.evaluation._pairs import Found, can_measure, measure_pairs
+from moreso.evaluation._privacy import membership
 from moreso.synthesizer import Synthesizer
 from moreso.tabular import Pair, as_table
 
@@ -73,6 +74,8 @@ class Quality:
         auc: of a random forest that tells samples from data, in rows that its trees did not see: .5 is perfect. Empty
             if columns were never observed together, since then samples are complete and the data are not.
         nearest: of each kind of rows; empty without training rows.
+        membership: how well the log-likelihood under each model tells training rows from the rows of the report, as an
+            AUC: .5 is not at all. Empty unless both are known and the model has a density.
         missing: the share of missing values, for columns that have any: in data and in samples with knowledge.
     """
 
@@ -82,6 +85,7 @@ class Quality:
     unseen: tuple[Pair, ...]
     auc: Mapping[str, float]
     nearest: Mapping[str, Nearest]
+    membership: Mapping[str, float]
     missing: Mapping[str, tuple[float, float]]
 
     def to_dict(self) -> dict[str, object]:
@@ -97,6 +101,7 @@ class Quality:
             "unseen_by_correlation": [list(pair) for pair in self.unseen],
             "auc": dict(self.auc),
             "nearest": {kind: dict(zip(each._fields, each, strict=True)) for kind, each in self.nearest.items()},
+            "membership": dict(self.membership),
             "missing": {name: {"data": one, "with": other} for name, (one, other) in self.missing.items()},
         }
 
@@ -124,6 +129,7 @@ def measure_quality(
     shuffled = measure_pairs(pairs, _shuffle(data), data, rows=PAIR_ROWS)
     others = {kind: each for kind, each in found.items() if kind != "data"} | {"shuffled": shuffled}
     random = int(fit.seed_ % 2**32)
+    attacked = {} if training is None or not held_out or not fit.has_likelihood else {"without": plain, "with": fit}
     return Quality(
         columns=tuple(columns),
         pairs=found,
@@ -133,6 +139,7 @@ def measure_quality(
         ),
         auc={} if fit.unobserved_ else {kind: _auc(fit, data, rows, random) for kind, rows in samples.items()},
         nearest={} if training is None else _nearest(fit, training, kinds if held_out else samples),
+        membership={kind: membership(each, training, data) for kind, each in attacked.items() if training is not None},
         missing={
             name: (float(own), float(drawn)) for name, own, drawn in _missing(as_table(data), as_table(samples["with"]))
         },

@@ -462,7 +462,10 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         missing.model: cannot be read (No such file or directory). Check the path.
         """
         settings, rebuild = persistence.load(path, model)
-        loaded = cls(**settings)
+        try:
+            loaded = cls(**settings)
+        except TypeError as error:
+            raise ValueError(f"{path}: holds settings that this moreso does not know ({error}). Update it.") from error
         return loaded.take(rebuild(partial(build_model, loaded.model)))
 
 

@@ -1,7 +1,8 @@
 """Fitted synthesizers as files, without pickle: settings and columns as JSON, parameters as tensors."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -71,20 +72,19 @@ def load(path: str | os.PathLike[str], model: Model | None) -> tuple[dict[str, A
     header, tensors = _archive.read(path)
     if "fit" not in header:
         raise ValueError(f"{path}: was written by an older moreso. Fit and save it again.")
-    model = header["model"] or model
+    with _damaged(path):
+        model = header["model"] or model
+        knowledge = Knowledge.parse(header["knowledge"]) if header["knowledge"] else None
+        rare = None if header["rare"] is None else Settings(**_tuples(header["rare"]))
+        settings = {"model": model, "knowledge": knowledge, **header["settings"], "settings": rare}
     if model is None:
         raise ValueError(f"{path}: holds a model of your own. Pass it again: Synthesizer.load(path, model=...).")
-    settings = {
-        "model": model,
-        "knowledge": Knowledge.parse(header["knowledge"]) if header["knowledge"] else None,
-        **header["settings"],
-        "settings": None if header["rare"] is None else Settings(**_tuples(header["rare"])),
-    }
 
     def rebuild(build: Build) -> Fitted:
         try:
-            plain = None if header["plain"] is None else _fitted(header["plain"], tensors, build)
-            return _fitted(header["fit"], tensors, build, plain)
+            with _damaged(path):
+                plain = None if header["plain"] is None else _fitted(header["plain"], tensors, build)
+                return _fitted(header["fit"], tensors, build, plain)
         except RuntimeError as error:
             raise ValueError(
                 f"{path}: does not hold the parameters of this model ({str(error).splitlines()[0]}). It is of another "
@@ -92,6 +92,23 @@ def load(path: str | os.PathLike[str], model: Model | None) -> tuple[dict[str, A
             ) from error
 
     return settings, rebuild
+
+
+@contextmanager
+def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise a sentence for any error but a RuntimeError, which PyTorch raises if tensors do not suit a model.
+
+    A header may hold anything: its checksum tells damage, not who wrote it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, RecursionError | NotImplementedError):
+            raise ValueError(f"{path}: is damaged ({type(error).__name__}). Fit and save it again.") from error
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise ValueError(f"{path}: is damaged ({type(error).__name__}: {reason}). Fit and save it again.") from error
 
 
 def _header(fitted: Fitted, prefix: str) -> Header:
@@ -116,17 +133,28 @@ def _tensors(fitted: Fitted, prefix: str) -> dict[str, torch.Tensor]:
 
 def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plain: Fitted | None = None) -> Fitted:
     prefix = header["tensors"]
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     encoder = TableEncoder.from_state(header["columns"])
+    _check(encoder, header["members"], own)
     seed, dropout = header["seed"], header["dropout"]
     missing = encoder.incomplete
     model = join([build(encoder.width, seed, missing, member, dropout) for member in range(header["members"])])
-    model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    model.load_state_dict(own)
     model.eval()
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
     left_out = tuple(map(_statement, header["left_out"]))
     unobserved = tuple(Unobserved(**each) for each in header.get("unobserved", ()))
     rest = left_out, header["harm"], plain, tuple(header.get("labels", ())), unobserved
     return Fitted(encoder, model, dropout, histories, seed, header["validation"], *rest)
+
+
+def _check(encoder: TableEncoder, count: int, tensors: dict[str, torch.Tensor]) -> None:
+    """Raise if a header claims more than its tensors hold, before a model is built, or columns that give no rows."""
+    widest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+    if not 1 <= count <= max(1, len(tensors)) or (tensors and encoder.width > widest):
+        raise ValueError(f"{count} models of {encoder.width} columns, and the tensors are of fewer")
+    for missing in (True, False):
+        encoder.encode(encoder.decode(np.zeros((1, encoder.width)), np.random.default_rng(0), missing=missing))
 
 
 def _statement(values: Header) -> Statement:

@@ -1,0 +1,1 @@
+"""Readers of what others wrote: whatever the input, a clear sentence or a right result."""
