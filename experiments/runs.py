@@ -28,7 +28,8 @@ processes = click.option(
 def read(path: Path) -> list[Line]:
     """Return the lines that were written; one whose end is missing was not."""
     whole = path.read_bytes() if path.exists() else b""
-    return [json.loads(text) for text in whole[: whole.rfind(b"\n") + 1].decode().splitlines()]
+    end = whole.rfind(b"\n") + 1
+    return [json.loads(text) for text in whole[: None if _is_whole(whole[end:]) else end].decode().splitlines()]
 
 
 def write(path: Path, line: Line) -> None:
@@ -43,11 +44,24 @@ def write(path: Path, line: Line) -> None:
         # The system drops the lock with the process, so nobody waits for one that was killed.
         fcntl.flock(file, fcntl.LOCK_EX)
         end = _end(file)
+        file.seek(end)
+        rest = file.read()
+        if _is_whole(rest):
+            # The last line of a file that somebody edited may lack its break.
+            text, end = b"\n" + text, end + len(rest)
         file.truncate(end)
         if file.write(text) < len(text):
             file.truncate(end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     print(json.dumps(line), flush=True)
+
+
+def _is_whole(text: bytes) -> bool:
+    """Return whether what follows the last break is a line."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _end(file: BinaryIO) -> int:

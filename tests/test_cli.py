@@ -292,6 +292,8 @@ OWN = (
     "folder",
     "show",
     "page",
+    "engine",
+    "scheduler",
     "form",
     "as_json",
     "training",
@@ -318,7 +320,9 @@ def test_defaults_of_a_command_are_those_of_the_library(name: str) -> None:
     taken: dict[str, Any] = {}
     for function in reversed(functions):
         taken |= inspect.signature(function).parameters
-    context = command.make_context(name, arguments.split())
+    # With the group's settings, since a command keeps the names of its help option.
+    parent = click.Context(main, info_name="moreso", **main.context_settings)
+    context = command.make_context(name, arguments.split(), parent=parent)
     compared = 0
     for option in command.params:
         assert option.name is not None

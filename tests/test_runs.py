@@ -24,6 +24,15 @@ def test_a_problem_ends_it_and_what_was_done_stays(processes: int, tmp_path: Pat
     assert runs.read(path) == [{"run": 1}]
 
 
+def test_a_line_that_was_cut_is_lost_alone_and_one_without_a_break_stays(tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    for rest, kept in (('{"run": 2', []), ('{"run": 2}', [{"run": 2}]), ("2", [])):
+        path.write_text('{"run": 1}\n' + rest)
+        assert runs.read(path) == [{"run": 1}, *kept]
+        runs.write(path, {"run": 3})
+        assert runs.read(path) == [{"run": 1}, *kept, {"run": 3}]
+
+
 def test_there_is_nothing_to_do() -> None:
     runs.do(runs.write, [], 2)
 

@@ -56,6 +56,7 @@ def audit(
         Kunsch, "The Jackknife and the Bootstrap for General Stationary Observations", Annals of Statistics 1989
         (blocks). Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981.
 
+    >>> import numpy as np
     >>> inlet = np.random.default_rng(0).normal(size=100)
     >>> table = pd.DataFrame({"outlet": inlet**2, "inlet": inlet, "ambient": inlet[::-1]})
     >>> [str(finding.verdict) for finding in audit(table, Knowledge.parse("outlet: inlet > ambient"))]
