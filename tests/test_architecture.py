@@ -19,8 +19,8 @@ SOURCE = ROOT / "src" / "moreso"
 FILES = [path for path in (*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyi")) if path.name != "__main__.py"]
 SCRIPTS = [path for folder in ("examples", "experiments", "benchmarks") for path in (ROOT / folder).glob("*.py")]
 
-FOREIGN = {"ctx", "parser", "svi"}
-"""Autograd's context, an XML parser and Pyro's SVI are made to be given attributes."""
+FOREIGN = {"ctx", "parser", "svi", "sys"}
+"""Autograd's context, an XML parser, Pyro's SVI and Python's streams are made to be given attributes."""
 
 
 def house() -> dict[str, list[str]]:

@@ -178,7 +178,7 @@ class Shell(click.Group):
             if error.errno == errno.EPIPE:
                 raise
             # What was not written would be tried again, and fail again, when Python ends.
-            setattr(sys, "stdout", open(os.devnull, "w", encoding="utf-8"))  # noqa: B010, SIM115 (until Python ends)
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until Python ends)
             name = error.filename or "the output"
             raise Misuse(f"{name}: cannot be written ({error.strerror}). Check the path and the disk.") from error
 
