@@ -164,7 +164,7 @@ def test_without_javascript_everything_can_be_read(browser: Any, path: Path) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_fault_of_accessibility(browser: Any, path: Path, scheme: str) -> None:
+def test_no_serious_accessibility_problem(browser: Any, path: Path, scheme: str) -> None:
     visit = Visit(browser, path, color_scheme=scheme)
     visit.page.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
     found = axe.Axe().run(visit.page).response["violations"]

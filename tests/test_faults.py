@@ -41,7 +41,7 @@ COMMANDS = {
     "fit": Command("fit data.csv knowledge.txt -o new.model --model factor --max-epochs 120", "new.model"),
     "audit": Command("audit data.csv knowledge.txt --json"),
     "sample": Command("sample old.model -n 2000 -o new.csv", "new.csv"),
-    "impute": Command("impute old.model holes.csv -o new.parquet", "new.parquet"),
+    "impute": Command("impute old.model incomplete.csv -o new.parquet", "new.parquet"),
     "report": Command("report old.model data.csv -o new.html", "new.html"),
     "worth": Command("worth data.csv knowledge.txt --model factor --splits 2 --budget 4 --json"),
     "experiment": Command("", "new.jsonl"),
@@ -111,7 +111,7 @@ def inputs() -> Iterator[Mapping[str, bytes]]:
         folder = Path(name)
         fitted.save(folder / "old.model")
         table.to_csv(folder / "data.csv", index=False)
-        table.assign(outlet=table["outlet"].where(table.index % 3 > 0)).to_csv(folder / "holes.csv", index=False)
+        table.assign(outlet=table["outlet"].where(table.index % 3 > 0)).to_csv(folder / "incomplete.csv", index=False)
         (folder / "knowledge.txt").write_text(str(knowledge))
         yield files(folder)
 

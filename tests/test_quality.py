@@ -57,6 +57,24 @@ def test_membership_is_the_chance_that_a_training_row_is_likelier(
     assert report(fitted, others, training=own, draws=100).quality.membership == {"without": 0.5, "with": 0.5}
 
 
+def test_with_and_without_knowledge_are_not_confused(
+    plant: pd.DataFrame, fitted: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies, far = plant[:30], plant[:30] + 1000
+    monkeypatch.setattr(Synthesizer, "sample", lambda self, n, missing=None: copies if self.knowledge else far)
+    found = report(fitted, plant[30:], training=plant[:30], draws=100)
+    assert (found.quality.nearest["with"].copies, found.quality.nearest["without"].copies) == (1, 0)
+    assert found.quality.auc["with"] < 0.8 < found.quality.auc["without"]
+    assert found.evidence.with_knowledge is copies and found.evidence.without is far
+
+
+def test_the_page_says_whether_knowledge_helped(found: Report) -> None:
+    for gain, words in ((1.0, "Yes: rows are likelier"), (-1.0, "No: rows are less likely"), (0.0, "Not measurably")):
+        likelihood = Likelihood((0.0,), (gain,), gain, 0.1, "rows", 30)
+        assert words in replace(found, likelihood=likelihood).to_html()
+    assert "has no density" in replace(found, likelihood=None).to_html()
+
+
 def test_copies_give_advice(plant: pd.DataFrame, fitted: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing(monkeypatch, plant[:30])
     found = report(fitted, plant[30:], training=plant[:30], draws=100)
