@@ -99,7 +99,8 @@ class Dependence:
             scalars, ends, too_wide = _squeeze(scalars, tolerance, ends)
         else:
             assert ends is not None, "the ends of all samples must be known"
-            too_wide = _too_wide(ends, tolerance, self.count)
+            # What is known by its moments takes their path, however wide it is.
+            too_wide = _too_wide(ends, tolerance, self.count) if known is None else frozenset()
         plan = _plan(tuple(pairs), normalize, scalars.shape[-1], too_wide, scalars.device)
         self._left, self._right = plan.own
         self.parts: list[list[LowRank] | list[Exact]] = []
