@@ -41,7 +41,7 @@ mutants: $(READY)  ## Break the code on purpose, and name the test that notices.
 
 # A looser range of PyTorch may fetch a build of several gigabytes; another one: make package TORCH='torch>=2.4'.
 TORCH ?= torch==2.13.0
-EXTRAS := gpytorch,lightning,pyro,sql
+EXTRAS := dask,gpytorch,lightning,pyro,sql
 PACKAGE := .venv-package
 INSTALL := -m pip install --quiet --disable-pip-version-check
 

@@ -24,7 +24,7 @@ from moreso.synthesizer import fitted as fitted_module
 from moreso.synthesizer import selection
 from moreso.synthesizer.ensemble import count_members
 from moreso.synthesizer.selection import dropout_shares, harmed
-from moreso.training import population, split
+from moreso.training import Processes, population, split
 
 KNOWLEDGE = Knowledge.parse("outlet: inlet > ambient  # same pipe")
 
@@ -431,11 +431,11 @@ def test_a_killed_fit_does_not_repeat_the_population_that_had_ended(
     """The models with knowledge are trained before the plain ones, or after those that choose the dropout."""
     batches, ran, deadly = population._batches, [0], 10**9
 
-    def dying(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    def dying(rows: torch.Tensor, size: int, processes: Processes) -> Iterator[torch.Tensor]:
         ran[0] += 1
         if ran[0] == deadly:
             raise SystemError
-        return batches(rows, size)
+        return batches(rows, size, processes)
 
     monkeypatch.setattr(population, "_batches", dying)
     file = tmp_path / "a.checkpoint"

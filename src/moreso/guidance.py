@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -96,6 +97,15 @@ class Stacks(Protocol):
 
 
 @runtime_checkable
+class Spreads(Protocol):
+    """A penalty that can take the samples of several processes as one, as `moreso.Regularizer` can."""
+
+    def spread(self, group: distributed.ProcessGroup) -> "Stacked":
+        """Return the penalty of a process whose samples, and those of the others, count as one sample."""
+        ...
+
+
+@runtime_checkable
 class Stacked(Protocol):
     """A penalty for a population of models."""
 
@@ -142,6 +152,19 @@ def _measure(penalty: Penalty | Stacked, x: Tensor, standard_error: Tensor | Non
         return penalty.measure(x, standard_error)
     value = penalty(x)
     return Term(value, torch.full_like(value.detach(), math.nan), None)
+
+
+class Across(Enum):
+    """What the pushes of several processes of `torch.distributed` have to do with each other."""
+
+    MEAN = "mean"
+    """They train copies of one model: each draws a sample of its own, and the gradients are averaged."""
+
+    SUM = "sum"
+    """They train copies of one model: their draws are one sample, as the penalty knows, and the gradients add up."""
+
+    APART = "apart"
+    """They train different models."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +254,7 @@ class Push:
         penalty: a penalty on samples, usually a `moreso.Regularizer`.
         guidance: how strongly and how often.
         random_state: seed of the draws, or a generator of NumPy's.
+        across: what several processes of `torch.distributed`, if there are any, have to do with each other.
 
     Raises:
         ValueError: all problems of the settings.
@@ -256,8 +280,9 @@ class Push:
         guidance: Guidance | None = None,
         *,
         random_state: RandomState = 0,
+        across: Across = Across.MEAN,
     ) -> None:
-        self.draw, self.penalty, self.guidance = draw, penalty, guidance or Guidance()
+        self.draw, self.penalty, self.guidance, self.across = draw, penalty, guidance or Guidance(), across
         if problems := self.guidance.problems() + seed_problems(random_state):
             raise ValueError("\n".join(problems))
         self.history: list[Pushed] = []
@@ -327,7 +352,7 @@ class Push:
         if not again:
             self._seed, self._used = int(torch.randint(2**62, (), generator=self._seeds)), None
         kept = [(buffer, buffer.clone()) for buffer in buffers]
-        with forked(self._seed + _rank(), _device_of(moved)), torch.enable_grad():
+        with forked(self._seed + self._rank, _device_of(moved)), torch.enable_grad():
             term = self._measure(step, again=again)
             found = self._gradient(term.value, moved)
         with torch.no_grad():
@@ -350,7 +375,7 @@ class Push:
             self._shared = self._shared[members]
 
     def _measure(self, step: int, *, again: bool) -> Term:
-        x = self.draw(self.guidance.draws)
+        x = self.draw(self._draws)
         if not isinstance(x, Tensor):
             raise TypeError(
                 f"draw(n) must return a tensor of samples, got {type(x).__name__}. Return the samples alone."
@@ -370,8 +395,8 @@ class Push:
         return term
 
     def _gradient(self, value: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        """Return the gradient; with several processes, its mean over all of them."""
-        if _ranks() == 1 and (self.guidance.weight == 0 or not value.any()) and value.requires_grad:
+        """Return the gradient; with several processes that train copies of one model, its mean or sum over them."""
+        if self._ranks == 1 and (self.guidance.weight == 0 or not value.any()) and value.requires_grad:
             return [None] * len(parameters)
         found = torch.autograd.grad(value.sum(), parameters, allow_unused=True) if value.requires_grad else [None]
         if all(grad is None for grad in found):
@@ -379,10 +404,10 @@ class Push:
                 "the draws carry no gradient to the parameters that the optimizer moves. Draw with rsample() in place "
                 "of sample(), without torch.no_grad() and detach(), and from the model that is trained."
             )
-        if _ranks() == 1:
+        if self._ranks == 1:
             return found
         whole = [torch.zeros_like(p) if grad is None else grad for p, grad in zip(parameters, found, strict=True)]
-        flat = torch.cat([grad.flatten() for grad in whole]) / _ranks()
+        flat = torch.cat([grad.flatten() for grad in whole]) / (1 if self.across is Across.SUM else self._ranks)
         distributed.all_reduce(flat)
         return [part.view_as(p) for part, p in zip(flat.split([p.numel() for p in whole]), whole, strict=True)]
 
@@ -394,6 +419,24 @@ class Push:
             return torch.zeros_like(value.detach())
         found = relative_weight(pushed, ratio=self.guidance.ratio, members=value.ndim == 1) / scale
         return torch.where(found.isfinite(), found, 0.0)
+
+    @property
+    def _ranks(self) -> int:
+        """The number of processes that train copies of one model."""
+        started = distributed.is_available() and distributed.is_initialized()
+        return distributed.get_world_size() if started and self.across is not Across.APART else 1
+
+    @property
+    def _rank(self) -> int:
+        """The number of this process among them, since each draws its own samples."""
+        return distributed.get_rank() if self._ranks > 1 else 0
+
+    @property
+    def _draws(self) -> int:
+        """The number of samples that this process draws."""
+        if self.across is Across.MEAN or self._ranks == 1:
+            return self.guidance.draws
+        return max(1, len(range(self._rank, self.guidance.draws, self._ranks)))
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs for bit-identical results: the generator of seeds and the shared errors."""
@@ -467,12 +510,3 @@ def forked(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 def _device_of(parameters: Sequence[Tensor]) -> torch.device | None:
     return parameters[0].device if parameters else None
-
-
-def _ranks() -> int:
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
-def _rank() -> int:
-    """Return the number of this process, since each process draws its own samples."""
-    return distributed.get_rank() if _ranks() > 1 else 0

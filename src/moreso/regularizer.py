@@ -71,6 +71,10 @@ class Regularizer(nn.Module):
     >>> both = regularizer.stack([Regularizer("outlet: ambient > inlet", ["ambient", "inlet", "outlet"])])
     >>> (both(torch.stack([true, true])) > 0).tolist(), both.keep(torch.tensor([1]))(true[None]).shape
     ([False, True], torch.Size([1]))
+    >>> torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    >>> Regularizer(knowledge, ["ambient", "inlet", "outlet"], data=true).spread(torch.distributed.group.WORLD)(true)
+    tensor(0.)
+    >>> torch.distributed.destroy_process_group()
     """
 
     share: Tensor
@@ -159,8 +163,12 @@ class Regularizer(nn.Module):
         still = None if self._still is None else self._still[members.cpu()]
         return self._of(self.relative.keep(members), self.share[members])._go_on(still)
 
-    def _of(self, relative: RelativeDependence, share: Float[Tensor, "members statements"]) -> "Regularizer":
-        """Return the same for a population in which each member gives each statement a share."""
+    def spread(self, group: Group) -> "Regularizer":
+        """Return the same for samples of several processes that count as one batch, see `group`."""
+        return self._of(self.relative.spread(group), self.share)
+
+    def _of(self, relative: RelativeDependence, share: Float[Tensor, "*members statements"]) -> "Regularizer":
+        """Return the same for other gaps, where each statement, of each member if there are several, has a share."""
         stacked = Regularizer(
             relative.knowledge,
             relative.features,
@@ -172,7 +180,7 @@ class Regularizer(nn.Module):
         )
         return stacked._take(relative, share)
 
-    def _take(self, relative: RelativeDependence, share: Float[Tensor, "members statements"]) -> "Regularizer":
+    def _take(self, relative: RelativeDependence, share: Float[Tensor, "*members statements"]) -> "Regularizer":
         self.relative, self.share = relative, share
         stated = (share > 0).double()
         self.counted = stated / stated.sum(-1, keepdim=True)

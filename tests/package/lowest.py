@@ -13,7 +13,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 
-FOR_DEVELOPERS = ("bench", "dev", "docs")
+FOR_DEVELOPERS = ("bench", "dev", "docs", "fuzz")
 """Extras whose lowest versions are not tried."""
 
 FIRST_WHEELS = {

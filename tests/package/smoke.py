@@ -64,6 +64,8 @@ def main(binaries: Path) -> None:
         run(program, "ask", "plant.csv", "-o", "questions.txt", shows="")
         (folder / "plant.sql").write_text("SELECT * FROM 'plant.csv' WHERE inlet > -1", encoding="utf-8")
         run(program, "audit", "plant.sql", "knowledge.txt", shows="outlet: inlet > ambient")
+        run(program, "sample", "plant.model", "-n", "6000", "-o", "long.parquet", shows="wrote long.parquet")
+        run(program, "audit", "long.parquet", "knowledge.txt", "--engine", "dask", shows="outlet: inlet > ambient")
         run(python, "-c", CODE, shows="'outlet'")
         run(python, "-c", EXTRAS, shows="[0, 0, 0, 0]")
 

@@ -3,10 +3,12 @@
 The defaults are repeated here, since importing them would load PyTorch; a test compares them with the library's.
 """
 
+import logging
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -24,6 +26,33 @@ MODELS = "factor, vae, gan, vaegan, gplvm, flow, flowmatching"
 model_option = click.option("--model", default="vae", show_default=True, help=f"One of {MODELS}.")
 
 
+class Machine(NamedTuple):
+    """Where and how a model is trained; see `moreso.Synthesizer` and `moreso.Settings`."""
+
+    device: str
+    devices: int
+    strategy: str
+    precision: str
+
+
+def trains(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of where to train to a command, which gets them as the argument 'machine'."""
+
+    @wraps(command)
+    def call(*args: object, device: str, devices: int, strategy: str, precision: str, **others: object) -> None:
+        command(*args, machine=Machine(device, devices, strategy, precision), **others)
+
+    shared = "'ddp' the rows of every batch, 'members' the models; 'auto' the models if there are enough"
+    for option in (
+        click.option("--precision", default="32-true", show_default=True, help="'32-true' or 'bf16-mixed'."),
+        click.option("--strategy", default="auto", show_default=True, help=f"What processes share: {shared}."),
+        click.option("--devices", type=int, default=1, show_default=True, help="How many processes train."),
+        click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda or auto."),
+    ):
+        call = option(call)
+    return call
+
+
 @main.command()
 @click.argument("files", type=FILE, nargs=-1, required=True, metavar="DATA... [KNOWLEDGE]")
 @click.option("-o", "--output", type=FILE, required=True, help="The model file to write.")
@@ -37,11 +66,10 @@ model_option = click.option("--model", default="vae", show_default=True, help=f"
     help="'audit' drops statements that DATA contradict, or all if they seem to harm; 'all' enforces every statement.",
 )
 @click.option("--max-epochs", type=int, default=3000, show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda or auto.")
-@click.option("--precision", default="32-true", show_default=True, help="'32-true' or 'bf16-mixed'.")
 @click.option("--log", type=FILE, help="Folder for a CSV log of loss, penalty and share of statements held.")
 @click.option("--report", "page", type=FILE, help="Write a report on the training rows too: an .html or .json file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@trains
 @reads_tables
 def fit(
     files: tuple[Path, ...],
@@ -50,11 +78,10 @@ def fit(
     weight: str,
     trust: str,
     max_epochs: int,
-    device: str,
-    precision: str,
     log: Path | None,
     page: Path | None,
     seed: int,
+    machine: Machine,
     reading: tabular.Reading,
 ) -> None:
     """Train a model on DATA with KNOWLEDGE, and the same model without it for comparison.
@@ -64,6 +91,8 @@ def fit(
 
     If a fit was killed, the same command resumes it from OUTPUT.checkpoint. Ctrl-C keeps the best model so far.
     """
+    from moreso.training import is_first_process  # noqa: PLC0415 (loads PyTorch)
+
     problems = Collector()
     problems.attempt(check_writable, output)
     data, knowledge = _split_files(files)
@@ -79,19 +108,29 @@ def fit(
         weight=number or 0.0,
         trust=trust,
         max_epochs=max_epochs,
-        device=device,
+        device=machine.device,
         progress=True,
         random_state=seed,
-        settings=moreso.Settings(precision=precision, identifiers=_identifiers(table, known, reading)),
+        settings=moreso.Settings(
+            precision=machine.precision,
+            devices=machine.devices,
+            strategy=machine.strategy,
+            identifiers=_identifiers(table, known, reading),
+        ),
     )
     # The collector has already reported names that are not columns.
     readable = known if known is None or table is None else known.restrict(map(str, table.columns))
     problems.attempt(synthesizer.set_params(knowledge=readable).check, table)
     problems.end()
     assert table is not None
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with misuse(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint", log=log).save(output)
+        synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint", log=log)
+    if not is_first_process():
+        return
+    with misuse():
+        synthesizer.save(output)
     console = plain_console()
     for sentence in synthesizer.encoder_.describe(complete=bool(synthesizer.unobserved_)):
         console.print(sentence, markup=False)

@@ -38,7 +38,9 @@ def typed() -> str:
 
 
 def tell(notes: Iterable[str]) -> None:
-    """Print notes to stderr, one line each."""
+    """Print notes to stderr, one line each; of several processes that train together, the first one does."""
+    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK")):
+        return
     for note in notes:
         click.echo(note, err=True)
 

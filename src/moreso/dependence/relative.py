@@ -449,10 +449,17 @@ class RelativeDependence(nn.Module):
             kept.register_buffer("centres", None if self.centres is None else self.centres[members])
         return kept.to(self.plus.device)
 
-    def _of(self, knowledge: Knowledge) -> "RelativeDependence":
-        """Return the same for other statements, without bandwidths."""
+    def spread(self, group: Group) -> "RelativeDependence":
+        """Return the same for batches of several processes that count as one, which needs bandwidths from `data`."""
+        found = self._of(self.knowledge, group)
+        found.register_buffer("bandwidths", self.bandwidths)
+        found.register_buffer("centres", self.centres)
+        return found.to(self.plus.device)
+
+    def _of(self, knowledge: Knowledge, group: Group | None = None) -> "RelativeDependence":
+        """Return the same for other statements, or for several processes, without bandwidths."""
         return RelativeDependence(
-            knowledge, self.features, normalize=self.normalize, tolerance=self.tolerance, group=self.group
+            knowledge, self.features, normalize=self.normalize, tolerance=self.tolerance, group=group or self.group
         )
 
     def read(self, batch: Tensor, group: tuple[str, ...]) -> Float[Tensor, "*members n _"]:

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 from torch import Tensor, nn
 
@@ -70,8 +70,8 @@ class Trainer:
     Args:
         guidance: how strongly the penalty is pushed.
         schedule: how long to train, and which share of the rows is held out for validation.
-        device: the device to train on.
-        precision: the precision of the training.
+        fabric: the devices to train on, launched if there are several, and the precision.
+        strategy: what several processes share.
         checkpoint: a file from which a killed fit resumes, or None; the others are named after it. They stay until
             `forget`.
         log: a folder for logs, or None.
@@ -80,8 +80,8 @@ class Trainer:
 
     guidance: Guidance
     schedule: training.Schedule
-    device: str
-    precision: str
+    fabric: Fabric
+    strategy: str
     checkpoint: str | None
     log: Path_ | None
     bar: training.Bar
@@ -113,7 +113,8 @@ class Trainer:
             random_state=orders[0].seed,
             bar=self.bar,
             label=label,
-            fabric=training.machine(self.device, self.precision),
+            fabric=self.fabric,
+            strategy=self.strategy,
             resume=None if path is None else training.Resume(path, keep=True),
         )
         found = []
@@ -130,7 +131,7 @@ class Trainer:
         return found
 
     def forget(self, members: int, suffixes: Sequence[str]) -> None:
-        """Delete the files from which a killed `train` resumes.
+        """Delete the files from which a killed `train` resumes, as soon as all processes have come here.
 
         Args:
             members: the most models that it trained.
@@ -138,9 +139,12 @@ class Trainer:
         """
         if self.checkpoint is None:
             return
-        for suffix in suffixes:
+        self.fabric.barrier()
+        for suffix in suffixes if self.fabric.is_global_zero else ():
             for turn in range(members):
-                Path(self.checkpoint + suffix + (f"-{turn + 1}" if turn else "")).unlink(missing_ok=True)
+                for file in training.files_of(self.checkpoint + suffix + (f"-{turn + 1}" if turn else "")):
+                    file.unlink(missing_ok=True)
+        self.fabric.barrier()
 
 
 def count_members(rows: int, validation: float) -> int:

@@ -206,7 +206,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         found += Guidance(self.weight, settings.ratio).problems()
         found += training.Schedule(max_epochs=self.max_epochs).problems()
         found += [] if self.random_state is None else seed_problems(self.random_state)
-        found += training.machine_problems(self.device, settings.precision)
+        found += training.machine_problems(self.device, settings.precision, settings.devices, settings.strategy)
         if self.trust not in ("audit", "all"):
             found.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
         if isinstance(self.model, str) and self.model not in MODELS:
@@ -287,7 +287,8 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
     def shared_settings(self) -> tuple[object, ...]:
         """Return the settings that synthesizers must share to be fitted at once; see `fit_all`."""
         rare = self.settings or Settings()
-        return self.weight, rare.ratio, rare.validation, self.max_epochs, self.device, rare.precision
+        machine = self.device, rare.precision, rare.devices, rare.strategy
+        return self.weight, rare.ratio, rare.validation, self.max_epochs, *machine
 
     def sample(
         self,
@@ -517,8 +518,8 @@ def fit_all(
     shared = [each.shared_settings() for each in synthesizers]
     if any(each != shared[0] for each in shared):
         raise ValueError(
-            "synthesizers that are fitted at once must share weight, ratio, validation share, epochs, device and "
-            "precision. Fit the others by themselves."
+            "synthesizers that are fitted at once must share weight, ratio, validation share, epochs, devices, "
+            "strategy and precision. Fit the others by themselves."
         )
     plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, tables, strict=True)]
     raise_problems(
@@ -534,13 +535,16 @@ def fit_all(
     first = synthesizers[0]
     settings = first.settings or Settings()
     models = sum(task.models for task in tasks)
-    with nullcontext(bar) if bar else training.Bar(shown=first.progress).showing() as shown:
+    fabric = training.machine(first.device, settings.precision, settings.devices)
+    fabric.launch()
+    shows = first.progress and fabric.is_global_zero
+    with nullcontext(bar) if bar else training.Bar(shown=shows).showing() as shown:
         shown.expect(models)
         trainer = Trainer(
             guidance=_guidance(first.weight, settings.ratio),
             schedule=training.Schedule(settings.validation, max_epochs=int(first.max_epochs)),
-            device=first.device,
-            precision=settings.precision,
+            fabric=fabric,
+            strategy=settings.strategy,
             checkpoint=None if checkpoint is None else os.fspath(checkpoint),
             log=log,
             bar=shown,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from moreso.guidance import Term
 from moreso.regularizer import Regularizer
@@ -42,6 +43,10 @@ class Decoded(nn.Module):
         """Return the penalty of some members of a population."""
         return Decoded(self.view, self.regularizer.keep(members))
 
+    def spread(self, group: ProcessGroup) -> "Decoded":
+        """Return the penalty of samples of several processes that count as one."""
+        return Decoded(self.view, self.regularizer.spread(group))
+
     def stack(self, others: Sequence[object]) -> "Decoded | Viewed | None":
         """Return the penalty of a population whose members are `self` and `others`; see `Regularizer.stack`."""
         regularizers, views = [], [self.view]
@@ -73,6 +78,10 @@ class Viewed(nn.Module):
     def keep(self, members: Tensor) -> "Viewed":
         """Return the penalty of some members."""
         return Viewed([self.views[member] for member in members.tolist()], self.regularizer.keep(members))
+
+    def spread(self, group: ProcessGroup) -> "Viewed":
+        """Return the penalty of samples of several processes that count as one."""
+        return Viewed(self.views, self.regularizer.spread(group))
 
     def forward(self, samples: Tensor) -> Tensor:
         """Return the penalty of each member."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from moreso import training
 from moreso.guidance import AUTO_RATIO
+from moreso.models import MODELS
 from moreso.regularizer import MARGIN
 
 Model = str | nn.Module | Callable[[int], nn.Module]
@@ -46,6 +47,11 @@ class Settings:
         margin: margin of the regularizer, in standard errors of the gap; by default 4, and 2 if statements concern
             columns that were never observed together, where no row would correct a push that goes too far.
         precision: precision of the training: "32-true" or "bf16-mixed".
+        devices: the number of processes that train, each on a GPU of its own or on the processors. They run the whole
+            script that calls `fit`, as Lightning's do, and all of them get the fitted model; with torchrun, its number
+            of processes counts.
+        strategy: what they share: "ddp" the rows of every batch, for long tables; "members" the models of ensembles and
+            comparisons, for short ones; "auto" the models if there are as many as processes, else the rows.
         identifiers: the columns that only tell rows apart, such as names or numbers of patients: they are not modelled,
             and samples get new ones. By default they are found, see `moreso.tabular.find_identifiers`; () for none.
 
@@ -62,6 +68,8 @@ class Settings:
     ratio: float = AUTO_RATIO
     margin: float | None = None
     precision: str = "32-true"
+    devices: int = 1
+    strategy: str = "auto"
     identifiers: tuple[str, ...] | None = None
 
     def problems(self, model: object, rows: int | None = None) -> list[str]:
@@ -71,7 +79,8 @@ class Settings:
             model: the `model` of the `Synthesizer`.
             rows: the number of rows of the table, if known.
         """
-        return self._ensemble_problems(rows) + self._dropout_problems(model) + self._margin_problems()
+        found = self._ensemble_problems(rows) + self._dropout_problems(model) + self._margin_problems()
+        return found + self._strategy_problems(model)
 
     def margin_for(self, blind: bool) -> float:
         """Return the margin of a fit.
@@ -100,6 +109,12 @@ class Settings:
                 f"'dropout' is for the model 'vae' alone, got {self.dropout}. Leave it out, or build the model with it."
             ]
         return []
+
+    def _strategy_problems(self, model: object) -> list[str]:
+        kind = MODELS.get(model) if isinstance(model, str) else None
+        if self.strategy != "ddp" or self.devices == 1 or not hasattr(kind, "remember"):
+            return []
+        return [f"the model '{model}' needs batches whole, which 'ddp' splits. Take the strategy 'members'."]
 
     def _margin_problems(self) -> list[str]:
         if self.margin is None or self.margin > 0:

@@ -3,6 +3,7 @@
 from moreso.training.checkpoint import Resume
 from moreso.training.device import machine, machine_problems
 from moreso.training.population import History, Member, Schedule, fit, most_folds, split, train
+from moreso.training.processes import Processes, files_of, is_first_process
 from moreso.training.progress import Bar
 from moreso.training.stack import Stack
 
@@ -10,10 +11,13 @@ __all__ = [
     "Bar",
     "History",
     "Member",
+    "Processes",
     "Resume",
     "Schedule",
     "Stack",
+    "files_of",
     "fit",
+    "is_first_process",
     "machine",
     "machine_problems",
     "most_folds",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from moreso import _archive
 from moreso.guidance import Push
+from moreso.training.processes import Processes
 from moreso.training.stack import named_tensors
 
 
@@ -135,10 +136,12 @@ class Checkpoint:
     Args:
         resume: where and how often to write; None writes nothing.
         purpose: identifies the training: a digest of rows and settings.
+        processes: those that share every batch; the first one writes.
     """
 
     resume: Resume | None
     purpose: str
+    processes: Processes = field(default_factory=Processes)
     _written: int = 0
 
     def due(self, state: State) -> bool:
@@ -162,12 +165,15 @@ class Checkpoint:
             now: the present tensors of the active members.
             optimizer: that of the present phase.
             push: the push of a penalty, whose seeds and shared standard errors are saved. The global generators of the
-                CPU and of CUDA devices are saved too.
+                CPU, of every process, and of CUDA devices are saved too.
             filled: rows whose missing values were drawn.
         """
         if self.resume is None:
             return
         self._written = state.step
+        first, *others = self.processes.gather(torch.get_rng_state())
+        if self.processes.rank:
+            return
         tensors = {f"kept.{name}": each for name, each in kept.items()}
         tensors |= {f"now.{name}": each for name, each in now.items()}
         if optimizer is not None:
@@ -176,7 +182,8 @@ class Checkpoint:
         if push is not None:
             tensors |= {f"push.{name}": each for name, each in push.state().items()}
         tensors |= {f"filled.{place}": each for place, each in enumerate(filled)}
-        tensors["random.global"] = torch.get_rng_state()
+        tensors["random.global"] = first
+        tensors |= {f"random.rank{rank}": each for rank, each in enumerate(others, 1)}
         for device, own in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ()):
             tensors[f"random.cuda{device}"] = own
         # Tensors that share memory, as those of the best and the current state may, are written separately.
@@ -207,7 +214,7 @@ class Checkpoint:
             return
         if self.resume.keep and not interrupted:
             self.write(state, kept, {}, None, None)
-        else:
+        elif self.processes.rank == 0:
             Path(self.resume.path).unlink(missing_ok=True)
 
 
@@ -227,8 +234,11 @@ class Read:
         """Return the tensors whose names begin so, without the prefix."""
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
-    def restore(self, optimizer: torch.optim.Optimizer, push: Push | None) -> None:
-        """Restore the optimizer, the push and the global generators."""
+    def restore(self, optimizer: torch.optim.Optimizer, push: Push | None, rank: int) -> None:
+        """Restore the optimizer, the push and the global generators, those of one of several processes.
+
+        A process beyond those that there were goes on with random numbers of its own. So do all but the first on CUDA.
+        """
         moments: dict[int, dict[str, Tensor]] = {}
         for name, each in self.part("optimizer.").items():
             index, key = name.split(".", 1)
@@ -236,9 +246,12 @@ class Read:
         optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
         if push is not None and (own := self.part("push.")):
             push.restore(own)
-        torch.set_rng_state(self.tensors["random.global"])
-        for name, value in self.part("random.cuda").items():
-            torch.cuda.set_rng_state(value, int(name))
+        name = f"random.rank{rank}" if rank else "random.global"
+        if name in self.tensors:
+            torch.set_rng_state(self.tensors[name])
+        if rank == 0:
+            for device, value in self.part("random.cuda").items():
+                torch.cuda.set_rng_state(value, int(device))
 
 
 def purpose(rows: Sequence[Tensor], modules: Sequence[object], settings: tuple[object, ...]) -> str:

@@ -1,21 +1,24 @@
 """One training loop for a population of models with a loss and samples, optionally with penalties on their samples."""
 
+import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from moreso.guidance import Guidance, Penalty, Push, RandomState, seed_of, seeded, stack
+from moreso.guidance import Across, Guidance, Penalty, Push, RandomState, Spreads, seed_of, seeded, stack
 from moreso.models import GenerativeModel, HasLearningRate, HasMemory, TakesMissing, draw_missing
 from moreso.training.checkpoint import Checkpoint, Read, Resume, State, Trained, purpose
 from moreso.training.device import machine
+from moreso.training.processes import Interrupt, Processes, part_name, parts_of
 from moreso.training.progress import Bar
 from moreso.training.stack import Alone, Carrier, Stack, named_tensors, noise_names, refusal, signature
 
@@ -98,6 +101,12 @@ class History:
     penalty: tuple[float, ...]
     interrupted: bool = False
     held: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, history: dict[str, Any]) -> "History":
+        """Return the history that `asdict` turned into values of JSON."""
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in history.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,7 @@ def train(
     bar: Bar | None = None,
     label: str = "fit",
     fabric: Fabric | None = None,
+    strategy: str = "auto",
     resume: Resume | None = None,
 ) -> list[History]:
     """Train the models of a population in place, each with early stopping on its own rows.
@@ -204,6 +214,13 @@ def train(
 
     If a training was killed, a call with the same arguments resumes from its checkpoint, with bit-identical results.
 
+    Several processes call this with the same arguments, and all return the same. By the strategy "ddp" each of them
+    computes on its share of the rows of every batch, and of a penalty's draws if the penalty can be spread
+    (`moreso.guidance.Spreads`): losses without random numbers have the gradients of one process. By "members" each
+    trains its share of the population, which becomes what it would become in one process. A training that was killed
+    resumes with any number of processes: by "ddp" to the same bits with as many as before; by "members" in as many
+    parts as it had.
+
     Args:
         members: the population; each has a penalty, or none has.
         guidance: how strongly and how often the penalties are pushed.
@@ -211,7 +228,8 @@ def train(
         random_state: seed of the order of the rows, the models' noise and the penalties' draws.
         bar: shows the progress.
         label: the text beside it.
-        fabric: device and precision, as `machine` returns them; by default one CPU.
+        fabric: devices and precision, as `machine` returns them, launched if there are several; by default one CPU.
+        strategy: what several processes share: "ddp", "members", or "auto"; see `STRATEGIES`.
         resume: where checkpoints go. The checkpoint of a fit with other rows, settings, models or penalties is refused;
             but penalties that are not modules cannot be distinguished.
 
@@ -220,22 +238,91 @@ def train(
 
     Raises:
         TypeError: a model has no `loss` or no `sample`.
-        ValueError: settings are out of range, the precision is "16-mixed", a validation loss is not finite, or samples
-            are not finite (the error names the step).
+        ValueError: settings are out of range, the precision is "16-mixed", the strategy "ddp" would split the batches
+            of a model that `HasMemory`, a validation loss is not finite, or samples are not finite (the error names
+            the step).
     """
     guidance, schedule, fabric = guidance or Guidance(), schedule or Schedule(), fabric or machine()
     random_state = seed_of(random_state)
-    _check(members, guidance, schedule, fabric)
+    processes = Processes.of(fabric)
+    apart = strategy == "members" or (strategy == "auto" and _shares_models(members, processes))
+    _check(members, guidance, schedule, fabric, split=processes.size > 1 and not apart)
     done: dict[int, History] = {}
     lanes = 1 + max(member.lane for member in members)
-    for turn, places in enumerate(_stacks(members, fabric)):
-        loop = _Loop([members[place] for place in places], lanes, guidance, schedule, fabric, random_state)
-        histories = loop.run(bar, label, resume if resume is None or turn == 0 else _numbered(resume, turn))
-        done |= dict(zip(places, histories, strict=True))
+    stacks = list(_stacks(members, fabric))
+    together = Processes() if apart else processes
+    for own, file in _turns(stacks, resume, processes, apart=apart):
+        chosen = [members[place] for place in own.places]
+        loop = _Loop(chosen, lanes, guidance, schedule, fabric, random_state, alone=own.alone, processes=together)
+        histories = loop.run(bar, label, file)
+        done |= dict(zip(own.places, histories, strict=True))
         if histories[-1].interrupted:
             break
+    if apart:
+        done = _exchange(members, done, processes)
     count = next((place for place in range(len(members)) if place not in done), len(members))
     return [done[place] for place in range(count)]
+
+
+def _shares_models(members: Sequence[Member], processes: Processes) -> bool:
+    """Return whether processes had better share models than rows."""
+    return len(members) >= processes.size or any(isinstance(member.model, HasMemory) for member in members)
+
+
+class _Together(NamedTuple):
+    """Members that are trained at once.
+
+    Args:
+        places: their positions in the population.
+        alone: whether they cannot be stacked, or have nobody to be stacked with.
+    """
+
+    places: list[int]
+    alone: bool
+
+
+def _turns(
+    stacks: Sequence[_Together], resume: Resume | None, processes: Processes, *, apart: bool
+) -> Iterator[tuple[_Together, Resume | None]]:
+    """Yield what this process trains, one after the other, and its checkpoint.
+
+    Args:
+        stacks: the members that can be trained at once.
+        resume: where checkpoints go.
+        processes: all processes.
+        apart: whether each trains its share of the members.
+    """
+    names = (
+        []
+        if resume is None
+        else [f"{resume.path}-{turn + 1}" if turn else f"{resume.path}" for turn in range(len(stacks))]
+    )
+    parts = parts_of(names, processes) if apart else 1
+    for turn, whole in enumerate(stacks):
+        for part in range(parts):
+            places = whole.places[part::parts]
+            if places and (not apart or part % processes.size == processes.rank):
+                file = None if resume is None else replace(resume, path=part_name(names[turn], part, parts))
+                yield _Together(places, whole.alone), file
+
+
+def _exchange(members: Sequence[Member], done: dict[int, History], processes: Processes) -> dict[int, History]:
+    """Return the histories of all members, after all processes have sent each other the models that they trained."""
+    every: dict[int, History] = {}
+    own = json.dumps({place: asdict(history) for place, history in done.items()})
+    for rank in range(processes.size):
+        found = json.loads(processes.send_text(own, rank))
+        for place, history in found.items():
+            member = members[int(place)]
+            model = member.model.to(processes.device)
+            if rank != processes.rank and isinstance(model, HasMemory):
+                model.remember(member.rows.to(processes.device))
+            processes.send([each.detach() for _, each in named_tensors(model)], rank)
+            model.eval()
+            every[int(place)] = History.from_dict(history)
+    if len(every) < len(members) or any(history.interrupted for history in every.values()):
+        return {place: replace(history, interrupted=True) for place, history in every.items()}
+    return every
 
 
 class _Phase(NamedTuple):
@@ -262,6 +349,8 @@ class _Loop:
         schedule: see `train`.
         fabric: see `train`.
         random_state: see `train`.
+        alone: whether the one member is trained as it is, without a stack.
+        processes: those that share every batch.
     """
 
     def __init__(
@@ -272,9 +361,14 @@ class _Loop:
         schedule: Schedule,
         fabric: Fabric,
         random_state: int,
+        *,
+        alone: bool,
+        processes: Processes,
     ) -> None:
         self.members, self.guidance, self.schedule, self.fabric = members, guidance, schedule, fabric
+        self.alone, self.processes = alone, processes
         self.seed, self.device, self.lanes = random_state, fabric.device, lanes
+        self.interrupt = Interrupt()
         for member in members:
             member.model.to(self.device)
             if isinstance(member.model, HasMemory):
@@ -291,6 +385,7 @@ class _Loop:
         patience = min(schedule.patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / steps)))
         first = members[0].model
         noise = noise_names(first)
+        self.buffers = [name for name, _ in first.named_buffers()]
         learnt = [name for name, each in first.named_parameters() if each.requires_grad]
         rate = schedule.learning_rate or (first.learning_rate if isinstance(first, HasLearningRate) else LEARNING_RATE)
         self.phases = [_Phase(learnt, rate, patience)]
@@ -303,8 +398,9 @@ class _Loop:
         with seeded(self.seed, self.device):
             # The text of a module of zuko draws random numbers.
             text = "" if resume is None else self._purpose()
-        with seeded(self.seed, self.device):
-            file = Checkpoint(resume, text)
+        # Processes that share a batch draw other noise for their rows.
+        with seeded(self.seed + self.processes.rank, self.device), self.interrupt.noting(self.processes):
+            file = Checkpoint(resume, text, self.processes)
             read = file.read()
             state = State.of(len(self.members)) if read is None else read.state
             kept = self._tensors() if read is None else {k: v.to(self.device) for k, v in read.part("kept.").items()}
@@ -327,7 +423,7 @@ class _Loop:
             file.end(state, kept, interrupted=interrupted)
         for member in self.members:
             member.model.eval()
-            for logger in member.loggers:
+            for logger in self._loggers(member):
                 logger.finalize("success")
         if bar is not None:
             bar.finish(len(self.members))
@@ -359,15 +455,13 @@ class _Loop:
         optimizer = _adam(carrier.moved, rate)
         push = self._push(carrier, state.active)
         if read is not None:
-            read.restore(optimizer, push)
+            read.restore(optimizer, push, self.processes.rank)
         while state.active:
             places = torch.tensor(state.active, device=self.device)
             self._fill(state, carrier, places)
             rows, stops = self.filled or (self.rows, self.stops)
             self._epochs(state, carrier, optimizer, push, rows[places])
-            with self.fabric.autocast(), seeded(0, self.device):
-                losses = carrier.validation_loss(stops[places]).reshape(-1)
-            better = self._record(state, losses.tolist())
+            better = self._record(state, self._validate(carrier, stops[places]))
             if better:
                 now = carrier.tensors()
                 every, own = torch.tensor([state.active[i] for i in better]), torch.tensor(better)
@@ -388,6 +482,21 @@ class _Loop:
             if file.due(state):
                 file.write(state, kept, carrier.tensors(), optimizer, push, self.filled)
 
+    def _validate(self, carrier: Carrier, stops: Tensor) -> list[float]:
+        """Return the validation losses on which all processes agree.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came to one of several processes.
+        """
+        now = carrier.tensors()
+        self.processes.send([now[name] for name in self.buffers])
+        with self.fabric.autocast(), seeded(0, self.device):
+            losses = carrier.validation_loss(stops).reshape(-1)
+        agreed, stop = self.processes.agree(losses, stop=self.interrupt.came)
+        if stop:
+            raise KeyboardInterrupt
+        return agreed
+
     def _epochs(
         self, state: State, carrier: Carrier, optimizer: torch.optim.Optimizer, push: Push | None, rows: Tensor
     ) -> None:
@@ -395,11 +504,13 @@ class _Loop:
         left = self.schedule.max_epochs - max(state.members[place].epochs for place in state.active)
         added = None
         for _ in range(min(self.interval, left)):
-            for batch in _batches(rows, self.batch):
+            for batch in _batches(rows, self.batch, self.processes):
                 optimizer.zero_grad()
+                own, share = self.processes.share(batch)
                 with self.fabric.autocast():
-                    loss = carrier.loss(batch)
-                self.fabric.backward(loss.sum())
+                    loss = carrier.loss(own)
+                self.fabric.backward(loss.sum() if share == 1 else share * loss.sum())
+                self.processes.add_gradients(carrier.moved)
                 if push is not None and state.step % self.guidance.every == 0:
                     added = push.add(carrier.moved, step=state.step) or added
                 optimizer.step()
@@ -434,9 +545,13 @@ class _Loop:
             if self._pushes:
                 each.record_push()
                 metrics |= {"penalty": each.pushed, "held": each.held}
-            for logger in self.members[place].loggers:
+            for logger in self._loggers(self.members[place]):
                 logger.log_metrics(metrics, step=each.epochs)
         return better
+
+    def _loggers(self, member: Member) -> Sequence[Any]:
+        """Return a member's loggers, of which the first process takes care."""
+        return () if self.processes.rank else member.loggers
 
     def _goes_on(self, phase: int, member: Trained) -> bool:
         return member.epochs < self.schedule.max_epochs and member.waited() <= self.phases[phase].patience
@@ -467,15 +582,17 @@ class _Loop:
         for each in penalties:
             if isinstance(each, nn.Module):
                 each.to(self.device)
-        if len(self.members) == 1:
-            return Push(draw, penalties[0], self.guidance, random_state=self.seed)
-        whole = stack(penalties).keep(torch.tensor(active, device=self.device))
-        return Push(draw, whole, self.guidance, random_state=self.seed)
+        whole = penalties[0] if self.alone else stack(penalties).keep(torch.tensor(active, device=self.device))
+        across = Across.APART
+        if self.processes.size > 1:
+            across = Across.SUM if isinstance(whole, Spreads) else Across.MEAN
+            whole = whole.spread(dist.group.WORLD) if isinstance(whole, Spreads) else whole
+        return Push(draw, whole, self.guidance, random_state=self.seed, across=across)
 
     def _carrier(self, active: Sequence[int]) -> Carrier:
         chosen = [self.members[place] for place in active]
         models = [member.model for member in chosen]
-        if len(self.members) == 1:
+        if self.alone:
             return Alone(models[0])
         return Stack(models, [member.lane for member in chosen], self.lanes)
 
@@ -494,7 +611,7 @@ class _Loop:
     def _purpose(self) -> str:
         # The number of epochs is left out, so that a longer fit may resume from a shorter one.
         schedule = self.batch, self.phases, self.interval
-        where = str(self.device), self.fabric.strategy.precision.precision
+        where = self.device.type, self.fabric.strategy.precision.precision
         rows = [each for member in self.members for each in (member.rows, member.stops)]
         modules = [each for member in self.members for each in (member.model, member.penalty)]
         lanes = self.lanes, [member.lane for member in self.members]
@@ -543,7 +660,7 @@ def _held(n: int, validation: float) -> int:
     return max(1, round(validation * n))
 
 
-def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fabric: Fabric) -> None:
+def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fabric: Fabric, *, split: bool) -> None:
     for member in members:
         if not isinstance(member.model, GenerativeModel):
             raise TypeError(
@@ -552,12 +669,15 @@ def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fa
     problems = guidance.problems() + schedule.problems()
     if fabric.strategy.precision.precision == "16-mixed":
         problems.append("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
+    if split and any(isinstance(member.model, HasMemory) for member in members):
+        kind = type(members[0].model).__name__
+        problems.append(f"a model of class '{kind}' needs batches whole. Take the strategy 'members', or one device.")
     if problems:
         raise ValueError("\n".join(problems))
 
 
-def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
-    """Yield the positions of members that are trained together."""
+def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[_Together]:
+    """Yield members that are trained together."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for place, member in enumerate(members):
         shapes = tuple(member.rows.shape), tuple(member.stops.shape)
@@ -576,7 +696,7 @@ def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[list[int]]:
             )
         size = 1 if reason else STACKED.get(fabric.device.type, STACKED["cpu"])
         for start in range(0, len(places), size):
-            yield places[start : start + size]
+            yield _Together(places[start : start + size], len(places) == 1 or bool(reason))
 
 
 def takes_missing(model: nn.Module) -> bool:
@@ -584,17 +704,15 @@ def takes_missing(model: nn.Module) -> bool:
     return isinstance(model, TakesMissing) and model.missing
 
 
-def _numbered(resume: Resume, turn: int) -> Resume:
-    return Resume(f"{resume.path}-{turn + 1}", resume.every, resume.keep)
-
-
-def _batches(rows: Tensor, size: int) -> Iterator[Tensor]:
+def _batches(rows: Tensor, size: int, processes: Processes) -> Iterator[Tensor]:
     """Yield batches of the rows of all members, in random order."""
     n = rows.shape[1]
     if size >= n:
         yield rows
         return
-    for part in torch.randperm(n, device=rows.device).split(size):
+    order = torch.randperm(n, device=rows.device)
+    processes.send([order])
+    for part in order.split(size):
         yield rows[:, part]
 
 
