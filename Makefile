@@ -85,9 +85,9 @@ fuzz: $(READY)  ## Search for inputs that break readers, guided by coverage, for
 	for target in knowledge table header condition; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
-audit-deps: $(READY)  ## Compare the pinned versions with known vulnerabilities; needs the network.
+audit-deps: $(READY)  ## Compare the pinned versions with known vulnerabilities; fails without the network.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 docs: $(READY)  ## Write the generated parts of README.md and docs/ anew, and build the site.
 	$(BIN)/python -m docs.generate

@@ -24,6 +24,7 @@ from experiments.tables import cell
 from moreso import audit
 
 RESULTS = Path(__file__).parent / "results" / "adapters.jsonl"
+KEY = "host", "seed"
 ROWS, HELD_OUT, DRAWS, SEEDS = 150, 500, 2000, 5
 
 
@@ -77,22 +78,24 @@ def table() -> str:
 
 
 def complete(host: str, seed: int) -> None:
-    """Run one host and seed, and write its line."""
+    """Run one host and seed, unless it is there, and write its line."""
     warnings.simplefilter("ignore")
-    runs.write(RESULTS, run(host, seed))
+    if (host, seed) not in runs.done(RESULTS, KEY):
+        runs.write(RESULTS, run(host, seed))
 
 
 @click.command()
 @click.argument("hosts", nargs=-1, type=click.Choice(list(HOSTS)))
 @click.option("--seeds", type=int, default=SEEDS, show_default=True)
-@runs.processes
-def main(hosts: tuple[str, ...], seeds: int, processes: int) -> None:
+@runs.options
+def main(hosts: tuple[str, ...], seeds: int, processes: int, store: str | None) -> None:
     """Run what is lacking for HOSTS, by default all."""
-    done = {(line["host"], line["seed"]) for line in runs.read(RESULTS)}
+    done = runs.done(RESULTS, KEY)
     there = [host for host in hosts or HOSTS if compare.installed(HOSTS[host].package)]
     for host in set(hosts or HOSTS) - set(there):
         print(f"{host}: skipped, it needs the package '{HOSTS[host].package}'. See docs/adapters.md.")
-    runs.do(complete, [job[::-1] for job in product(range(seeds), there) if job[::-1] not in done], processes)
+    jobs = [job[::-1] for job in product(range(seeds), there) if job[::-1] not in done]
+    runs.do(complete, jobs, processes, runs.shared(store, RESULTS, KEY))
 
 
 if __name__ == "__main__":

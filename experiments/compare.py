@@ -54,6 +54,7 @@ from experiments.runs import Line
 from moreso import Synthesizer
 
 RESULTS = Path(__file__).parent / "results" / "compare.jsonl"
+KEY = "set", "model", "seed", "version"
 OURS, THEIRS = ("vae", "flow"), ("ctgan", "tvae")
 SEEDS = (0, 1, 2)
 MOST_ROWS = 2000
@@ -200,11 +201,6 @@ def made_by(model: str) -> str:
     return f"{package} {version(package)}"
 
 
-def key(line: Line) -> tuple[str, str, int, str]:
-    """Return what makes a run the same run."""
-    return line["set"], line["model"], line["seed"], line["version"]
-
-
 def means(lines: Iterable[Line]) -> dict[str, dict[str, Line]]:
     """Return the means over seeds of each measure, by set, in the order of the sets, and model.
 
@@ -284,8 +280,9 @@ def summary(path: Path = RESULTS) -> str:
 
 
 def complete(path: Path, name: str, model: str, seed: int) -> None:
-    """Run one set, model and seed, and write its line."""
-    runs.write(path, measure(name, model, seed))
+    """Run one set, model and seed, unless it is there, and write its line."""
+    if (name, model, seed, made_by(model)) not in runs.done(path, KEY):
+        runs.write(path, measure(name, model, seed))
 
 
 def main(
@@ -294,12 +291,13 @@ def main(
     names: Sequence[str] = tuple(sets.SETS),
     seeds: Sequence[int] = SEEDS,
     processes: int = 1,
+    store: str | None = None,
 ) -> None:
     """Run what is not written yet, first seed first; write a line a run, and print the tables."""
     models = OURS + THEIRS if installed("ctgan") else OURS
     if models == OURS:
         print("ctgan, tvae: skipped, they need the package 'ctgan' (BUSL-1.1). Install it with: pip install ctgan")
-    done = set(map(key, runs.read(path)))
+    done = runs.done(path, KEY)
     there = sets.there(names)
     runs.do(
         complete,
@@ -309,15 +307,16 @@ def main(
             if (name, model, seed, made_by(model)) not in done
         ],
         processes,
+        runs.shared(store, path, KEY),
     )
     print(table(path), summary(path), costs(path), sep="\n\n")
 
 
 @click.command()
-@runs.processes
-def command(processes: int) -> None:
+@runs.options
+def command(processes: int, store: str | None) -> None:
     """Run what is lacking."""
-    main(processes=processes)
+    main(processes=processes, store=store)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ from moreso import Knowledge, Settings, Synthesizer
 from moreso.dependence import hsic
 
 RESULTS = Path(__file__).parent / "results" / "fusion.jsonl"
+KEY = "set", "rows", "seed", "model", "arm"
 SIZES, HELD_OUT, LEAST = (30, 60, 120), 500, 50
 SEEDS = range(10)
 SAMPLES, HSIC_ROWS = 2000, 500
@@ -332,17 +333,20 @@ def run(name: str, rows: int, seed: int, model: str, arm: str) -> Line | None:
 
 
 def complete(name: str, rows: int, seed: int, lacking: list[tuple[str, str]]) -> None:
-    """Run some arms, each with its model, of one set, size and seed, and write their lines."""
+    """Run some arms, each with its model, of one set, size and seed, unless they are there, and write their lines."""
+    done = runs.done(RESULTS, KEY)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for model, arm in lacking:
+            if (name, rows, seed, model, arm) in done:
+                continue
             if line := run(name, rows, seed, model, arm):
                 runs.write(RESULTS, line)
 
 
 def _lines() -> pd.DataFrame:
-    keys = ["set", "rows", "seed", "model", "arm"]
-    return pd.DataFrame(runs.read(RESULTS), columns=[*keys, *MEASURES, "left_out", "fell_back"]).drop_duplicates(keys)
+    columns = [*KEY, *MEASURES, "left_out", "fell_back"]
+    return pd.DataFrame(runs.read(RESULTS), columns=columns).drop_duplicates(list(KEY))
 
 
 MEASURES = {
@@ -469,7 +473,7 @@ def bars() -> str:
 @click.option("--set", "names", multiple=True, type=click.Choice(list(TASKS)), help="By default all.")
 @click.option("--rows", "sizes", multiple=True, type=click.Choice(SIZES), help="By default all.")
 @click.option("--arm", "arms", multiple=True, type=click.Choice([*OTHERS, *ARMS]), help="By default all.")
-@runs.processes
+@runs.options
 def main(
     models: tuple[str, ...],
     seeds: int,
@@ -477,16 +481,17 @@ def main(
     sizes: tuple[int, ...],
     arms: tuple[str, ...],
     processes: int,
+    store: str | None,
 ) -> None:
     """Run what is lacking for MODELS, by default the first, and for the rivals."""
     chosen = [("", arm) for arm in OTHERS if arm in (arms or OTHERS)]
     chosen += [(model, arm) for model in models or MODELS[:1] for arm in ARMS if arm in (arms or ARMS)]
-    done = {tuple(line[key] for key in ("set", "rows", "seed", "model", "arm")) for line in runs.read(RESULTS)}
+    done = runs.done(RESULTS, KEY)
     jobs = []
     for seed, rows, name in product(SEEDS[:seeds], sizes or SIZES, sets.there(names or TASKS)):
         if lacking := [each for each in chosen if (name, rows, seed, *each) not in done]:
             jobs.append((name, rows, seed, lacking))
-    runs.do(complete, jobs, processes)
+    runs.do(complete, jobs, processes, runs.shared(store, RESULTS, KEY))
 
 
 if __name__ == "__main__":

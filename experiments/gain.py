@@ -54,6 +54,9 @@ EDITION = 2
 """Of the training: 1 trained one model after the other (until November 2026), 2 trains populations (decision 16). Lines
 say theirs, and only lines of one edition are compared; those that do not say it are of the first."""
 
+KEY = ("set", "model", "seed", "arm", "rows", "folds", "edition")
+"""What makes a run the same run."""
+
 Build = Callable[[int], nn.Module]
 
 
@@ -281,9 +284,7 @@ def run(name: str, model: str, seed: int, arm: str, rows: int = ROWS, members: i
 
 def lacking(models: Sequence[str], seeds: int | None, stages: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the jobs that are left, question by question: the arguments of `complete`."""
-    keys = ("set", "model", "seed", "arm", "rows", "folds")
-    lines = [line for line in runs.read(RESULTS) if line.get("edition", 1) == EDITION]
-    finished = {tuple(line[key] for key in keys) for line in lines}
+    finished = runs.done(RESULTS, KEY)
     there = sets.there(dict.fromkeys(name for stage in stages for name in STAGES[stage].names))
     jobs: list[tuple[Any, ...]] = []
     for stage in (STAGES[each] for each in stages):
@@ -291,16 +292,19 @@ def lacking(models: Sequence[str], seeds: int | None, stages: Sequence[str]) -> 
             if name not in there or model not in stage.models:
                 continue
             asked = [arm for arm in arms(model, name, ()) if arm.split(" ")[0] in ("plain", *stage.arms)]
-            left = [arm for arm in asked if (name, model, seed, arm, rows, stage.members) not in finished]
-            finished |= {(name, model, seed, arm, rows, stage.members) for arm in left}
+            left = [arm for arm in asked if (name, model, seed, arm, rows, stage.members, EDITION) not in finished]
+            finished |= {(name, model, seed, arm, rows, stage.members, EDITION) for arm in left}
             if left:
                 jobs.append((name, model, seed, left, rows, stage.members))
     return jobs
 
 
 def complete(name: str, model: str, seed: int, lacking: Sequence[str], rows: int, members: int) -> None:
-    """Run some arms of one set, model and seed, and write their lines."""
+    """Run some arms of one set, model and seed, unless they are there, and write their lines."""
+    finished = runs.done(RESULTS, KEY)
     for arm in lacking:
+        if (name, model, seed, arm, rows, members, EDITION) in finished:
+            continue
         if line := run(name, model, seed, arm, rows, members):
             runs.write(RESULTS, line)
 
@@ -309,10 +313,13 @@ def complete(name: str, model: str, seed: int, lacking: Sequence[str], rows: int
 @click.argument("models", nargs=-1, type=click.Choice(NAMES))
 @click.option("--seeds", type=int, help="By default all.")
 @click.option("--stage", "stages", multiple=True, type=click.Choice(list(STAGES)), help="By default all.")
-@runs.processes
-def main(models: tuple[str, ...], seeds: int | None, stages: tuple[str, ...], processes: int) -> None:
+@runs.options
+def main(
+    models: tuple[str, ...], seeds: int | None, stages: tuple[str, ...], processes: int, store: str | None
+) -> None:
     """Run what is lacking for MODELS, by default all."""
-    runs.do(complete, lacking(models or NAMES, seeds, stages or tuple(STAGES)), processes)
+    jobs = lacking(models or NAMES, seeds, stages or tuple(STAGES))
+    runs.do(complete, jobs, processes, runs.shared(store, RESULTS, KEY))
 
 
 if __name__ == "__main__":

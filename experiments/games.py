@@ -24,6 +24,7 @@ from experiments.tables import cell
 from moreso import Settings, Synthesizer, audit
 
 RESULTS = Path(__file__).parent / "results" / "games.jsonl"
+KEY = "model", "set", "seed"
 MODELS, DRAWS, HELD_OUT, FIRST, SEEDS = ("gan", "vaegan"), 2000, 200, 10, 10
 
 
@@ -91,24 +92,26 @@ def _cells(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
 
 
 def complete(model: str, name: str, seed: int) -> None:
-    """Run one model, set and seed, and write its line."""
-    runs.write(RESULTS, run(model, name, seed))
+    """Run one model, set and seed, unless it is there, and write its line."""
+    if (model, name, seed) not in runs.done(RESULTS, KEY):
+        runs.write(RESULTS, run(model, name, seed))
 
 
 @click.command()
 @click.argument("models", nargs=-1, type=click.Choice(MODELS))
 @click.option("--seeds", type=int, default=SEEDS, show_default=True)
-@runs.processes
-def main(models: tuple[str, ...], seeds: int, processes: int) -> None:
+@runs.options
+def main(models: tuple[str, ...], seeds: int, processes: int, store: str | None) -> None:
     """Run what is lacking for MODELS, by default all."""
-    done = {(line["model"], line["set"], line["seed"]) for line in runs.read(RESULTS)}
+    done = runs.done(RESULTS, KEY)
     there = sets.there(sets.SETS)
     asked = [
         (model, name, seed)
         for seed, model, name in product(range(FIRST, FIRST + seeds), models or MODELS, sets.SETS)
         if name in there
     ]
-    runs.do(complete, [job for job in asked if job not in done], processes)
+    jobs = [job for job in asked if job not in done]
+    runs.do(complete, jobs, processes, runs.shared(store, RESULTS, KEY))
 
 
 if __name__ == "__main__":

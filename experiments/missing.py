@@ -43,6 +43,7 @@ from moreso.guidance import seeded
 from moreso.models import VAE, FactorAnalysis, join, log_prob_known
 
 RESULTS = Path(__file__).parent / "results" / "missing.jsonl"
+KEY = "set", "share", "pattern", "seed", "arm", "model"
 SETS = "holzinger", "bfi", "diabetes", "concrete", "wine", "bdims"
 ROWS, HELD_OUT, COLUMNS, KEPT, DRAWS, ENSEMBLE = 80, 500, 12, 10, 20, 4
 SHARES = 0.1, 0.3, 0.5
@@ -188,12 +189,12 @@ def summary() -> str:
 @click.command(help=__doc__)
 @click.argument("models", nargs=-1, type=click.Choice(list(MODELS)))
 @click.option("--seeds", type=int, default=len(SEEDS), show_default=True)
-@runs.processes
-def main(models: tuple[str, ...], seeds: int, processes: int) -> None:
+@runs.options
+def main(models: tuple[str, ...], seeds: int, processes: int, store: str | None) -> None:
     """Run what is lacking."""
     cases = product(SEEDS[:seeds], sets.there(SETS), SHARES, PATTERNS)
     jobs = [(name, share, pattern, seed, models or tuple(MODELS)) for seed, name, share, pattern in cases]
-    runs.do(run, jobs, processes)
+    runs.do(run, jobs, processes, runs.shared(store, RESULTS, KEY))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from experiments.runs import Line
 from moreso import Synthesizer, report
 
 RESULTS = Path(__file__).parent / "results" / "privacy.jsonl"
+KEY = "set", "model", "rows", "seed"
 SETS = "diabetes", "wine", "breast_cancer"
 MODELS = "vae", "factor", "flow"
 ROWS = 40, 160
@@ -35,7 +36,7 @@ SEEDS = range(3)
 def run(name: str, model: str, rows: int, seed: int) -> None:
     """Do one run, unless it is there."""
     key: Line = {"set": name, "model": model, "rows": rows, "seed": seed}
-    if any(all(line[k] == v for k, v in key.items()) for line in runs.read(RESULTS)):
+    if tuple(key.values()) in runs.done(RESULTS, KEY):
         return
     whole = sets.load(name)
     order = np.random.default_rng([seed, rows]).permutation(len(whole))
@@ -75,13 +76,13 @@ def table() -> str:
 @click.command(help=__doc__)
 @click.argument("models", nargs=-1, type=click.Choice(MODELS))
 @click.option("--seeds", type=int, default=len(SEEDS), show_default=True)
-@runs.processes
-def main(models: tuple[str, ...], seeds: int, processes: int) -> None:
+@runs.options
+def main(models: tuple[str, ...], seeds: int, processes: int, store: str | None) -> None:
     """Run what is lacking."""
     jobs = [
         (name, model, rows, seed) for seed, rows, name, model in product(SEEDS[:seeds], ROWS, SETS, models or MODELS)
     ]
-    runs.do(run, jobs, processes)
+    runs.do(run, jobs, processes, runs.shared(store, RESULTS, KEY))
 
 
 if __name__ == "__main__":
