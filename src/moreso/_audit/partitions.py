@@ -5,7 +5,7 @@ they are; the statistics of the gaps; and the rows' influences on these, which g
 between single columns use every row; others use evenly spaced ones, as in memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -33,27 +33,25 @@ from moreso.tabular import (
     LONG,
     MAX_LEVELS,
     MAX_ROWS,
+    Frame,
     Scales,
     Scaling,
     as_numbers,
     as_table,
+    compute,
     expand,
     is_categorical,
     is_time,
+    join_results,
     level_text,
     plain_table,
     rank_name,
     table_problems,
+    task,
 )
-
-FAN_IN = 8
-"""How many results one task adds up."""
 
 EPOCH = pd.Timestamp(0)
 """The time that becomes 0, in all partitions."""
-
-Frame = Any
-"""A Dask DataFrame, or a delayed partition of one: an optional package has no types here."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +195,12 @@ def audit_partitions(data: Frame, knowledge: Knowledge | str, *, level: float = 
     names = list(known.features)
     parts = list(data[[name for name in data.columns if str(name) in names]].to_delayed())
     sets = list(dict.fromkeys(map(_columns, known)))
-    summaries: list[Summary] = _compute([_task(_summarise, part, names, sets) for part in parts])
+    summaries: list[Summary] = compute([task(_summarise, part, names, sets) for part in parts])
     total = summaries[0]
     for each in summaries[1:]:
         total = total.merge(each)
     if total.rows <= MAX_ROWS:
-        return audit_rows(pd.concat(_compute(parts), ignore_index=True), known, level=level)
+        return audit_rows(pd.concat(compute(parts), ignore_index=True), known, level=level)
     picks = _pick(parts, summaries, total, names, sets)
     raise_problems(data=[*_problems(total), *table_problems(picks.all, names, directed=known.directed)])
     scales = _scales(picks.all, names, known, total)
@@ -215,27 +213,6 @@ def audit_partitions(data: Frame, knowledge: Knowledge | str, *, level: float = 
 
 def _columns(statement: Statement) -> frozenset[str]:
     return frozenset(name for group in statement.groups for name in group)
-
-
-def _task(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return a call that some worker will make."""
-    from dask.delayed import delayed  # noqa: PLC0415 (an optional package)
-
-    return delayed(function)(*arguments)
-
-
-def _compute(tasks: Sequence[Any]) -> list[Any]:
-    """Return the results of tasks."""
-    from dask.base import compute  # noqa: PLC0415 (an optional package)
-
-    return list(compute(*tasks))
-
-
-def _sum(tasks: Sequence[Any]) -> list[Any]:
-    """Return the sum, place by place, of the lists that tasks return, in a tree of tasks."""
-    while len(tasks) > 1:
-        tasks = [_task(_add, list(tasks[start : start + FAN_IN])) for start in range(0, len(tasks), FAN_IN)]
-    return list(_compute(tasks)[0])
 
 
 def _add(lists: Sequence[list[Any]]) -> list[Any]:
@@ -325,10 +302,10 @@ def _pick(
     steps = [-(-count // MAX_ROWS) for count in total.complete]
     tasks, before, complete = [], 0, [0] * len(sets)
     for part, own in zip(parts, summaries, strict=True):
-        tasks.append(_task(_pick_some, part, names, sets, before, -(-total.rows // MAX_ROWS), complete, steps))
+        tasks.append(task(_pick_some, part, names, sets, before, -(-total.rows // MAX_ROWS), complete, steps))
         before += own.rows
         complete = [one + two for one, two in zip(complete, own.complete, strict=True)]
-    references, heads, others = zip(*_compute(tasks), strict=True)
+    references, heads, others = zip(*compute(tasks), strict=True)
     chosen = {place: pd.concat([each[place] for each in others]) for place in range(len(sets))}
     return Picks(pd.concat(references), pd.concat(heads), chosen)
 
@@ -439,10 +416,10 @@ def _gaps(
         dtype = np.float32 if total.rows > LONG else np.float64
         places = [[columns.index(name) for group in module.groups for name in group] for module in modules]
         plan = Plan(names, scales, modules, places, ends, dtype)
-        statistics = _sum([_task(plan.statistics, part) for part in parts])
+        statistics = join_results([task(plan.statistics, part) for part in parts], _add)
         before = np.cumsum([0, *(own.rows for own in summaries)]).tolist()
-        influences = _sum(
-            [_task(plan.influences, part, start, statistics) for part, start in zip(parts, before, strict=False)]
+        influences = join_results(
+            [task(plan.influences, part, start, statistics) for part, start in zip(parts, before, strict=False)], _add
         )
         for (indices, module), own, sums in zip(by_all, statistics, influences, strict=True):
             gaps = module.gaps_of(torch.empty(0, len(columns), dtype=torch.float64), ends, own)

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,19 @@ import click
 import moreso
 from moreso import tabular
 from moreso._files import check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tables_argument, typed
+from moreso.cli._folder import check_folder, digest, is_folder, open_folder, part_path
+from moreso.cli.shell import (
+    FILE,
+    Collector,
+    Source,
+    main,
+    misuse,
+    plain_console,
+    reads_partitions,
+    reads_tables,
+    tables_argument,
+    typed,
+)
 from moreso.relations import Knowledge, explain_left_out
 
 if TYPE_CHECKING:
@@ -71,6 +84,7 @@ def trains(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @trains
 @reads_tables
+@reads_partitions
 def fit(
     files: tuple[Path, ...],
     output: Path,
@@ -82,12 +96,13 @@ def fit(
     page: Path | None,
     seed: int,
     machine: Machine,
-    reading: tabular.Reading,
+    source: Source,
 ) -> None:
     """Train a model on DATA with KNOWLEDGE, and the same model without it for comparison.
 
     Several tables are joined by the columns that they share: columns that were never observed together are as dependent
-    as KNOWLEDGE says, and else independent given the others.
+    as KNOWLEDGE says, and else independent given the others. With --engine dask, DATA are Parquet files with the same
+    columns, a folder of them or a pattern, such as 'plant/*.parquet'; their rows are streamed.
 
     If a fit was killed, the same command resumes it from OUTPUT.checkpoint. Ctrl-C keeps the best model so far.
     """
@@ -100,7 +115,9 @@ def fit(
         problems.attempt(check_writable, page)
         rule = "--report compares models with and without KNOWLEDGE, got none. Give a knowledge file."
         problems.add([] if knowledge else [rule])
-    table = problems.tables(data, reading)
+        rule = "--report needs rows in memory, got --engine dask. Report on other rows afterwards: moreso report."
+        problems.add([rule] if source.parted else [])
+    table = problems.source(data, source)
     known = None if knowledge is None else problems.knowledge(knowledge, table)
     number = problems.attempt(_weight, weight)
     synthesizer = moreso.Synthesizer(
@@ -115,16 +132,17 @@ def fit(
             precision=machine.precision,
             devices=machine.devices,
             strategy=machine.strategy,
-            identifiers=_identifiers(table, known, reading),
+            identifiers=_identifiers(table, known, source.reading),
         ),
     )
     # The collector has already reported names that are not columns.
     readable = known if known is None or table is None else known.restrict(map(str, table.columns))
-    problems.attempt(synthesizer.set_params(knowledge=readable).check, table)
+    # To check partitions takes a pass over all of them, so the fit does.
+    problems.attempt(synthesizer.set_params(knowledge=readable).check, None if source.parted else table)
     problems.end()
     assert table is not None
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    with misuse(), warnings.catch_warnings():
+    with source.computing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         synthesizer.set_params(knowledge=known).fit(table, checkpoint=f"{output}.checkpoint", log=log)
     if not is_first_process():
@@ -194,7 +212,9 @@ def _weight(text: str) -> float | str:
 @main.command()
 @click.argument("model", type=FILE)
 @click.option("-n", "rows", type=int, required=True, help="Number of rows.")
-@click.option("-o", "--output", type=FILE, required=True, help="A .csv, .parquet or .feather file.")
+@click.option(
+    "-o", "--output", type=click.Path(), required=True, help="A .csv, .parquet or .feather file, or a folder: samples/"
+)
 @click.option("--seed", type=int, help="Random seed; by default the seed of the fit.")
 @click.option("--where", help="Draw only rows that fulfil a condition, such as \"region == 'north' and flow > 3\".")
 @click.option(
@@ -202,21 +222,64 @@ def _weight(text: str) -> float | str:
     is_flag=True,
     help="Draw rows without missing values, as is done anyway if columns were never observed together.",
 )
-def sample(model: Path, rows: int, output: Path, seed: int | None, where: str | None, complete: bool) -> None:
-    """Draw rows from a fitted MODEL into a table."""
+def sample(model: Path, rows: int, output: str, seed: int | None, where: str | None, complete: bool) -> None:
+    """Draw rows from a fitted MODEL into a table, or into a folder of Parquet files of bounded size.
+
+    For more rows than fit into memory, name a folder: an output that ends with a slash. If the command was killed, the
+    same command goes on after the files that are finished.
+    """
     from moreso.synthesizer import draw_problems  # noqa: PLC0415 (loads PyTorch)
 
     problems = Collector()
-    problems.attempt(tabular.check_suffix, output)
-    problems.attempt(check_writable, output)
+    path, parted = Path(output), is_folder(output)
+    if parted:
+        problems.attempt(check_folder, path)
+    else:
+        problems.attempt(tabular.check_suffix, path)
+        problems.attempt(check_writable, path)
     loaded = problems.attempt(moreso.Synthesizer.load, model)
     problems.add(draw_problems(rows, seed))
     problems.end()
     assert loaded is not None
+    files = ""
     with misuse():
-        drawn = loaded.sample(rows, where=where, random_state=seed, missing=False if complete else None)
-        tabular.write_table(drawn, output)
-    plain_console().print(f"wrote {output}: {rows} rows, {len(loaded.feature_names_in_)} columns.", markup=False)
+        if parted:
+            files = _sample_parts(loaded, path, rows, model, seed=seed, where=where, complete=complete)
+        else:
+            drawn = loaded.sample(rows, where=where, random_state=seed, missing=False if complete else None)
+            tabular.write_table(drawn, path)
+    columns = len(loaded.feature_names_in_)
+    plain_console().print(f"wrote {output}: {rows} rows, {columns} columns{files}.", markup=False)
+
+
+def _sample_parts(
+    loaded: "moreso.Synthesizer",
+    folder: Path,
+    rows: int,
+    model: Path,
+    *,
+    seed: int | None,
+    where: str | None,
+    complete: bool,
+) -> str:
+    """Write samples into a folder, and return what there is to say of the files."""
+    size = loaded.fitted_.part_rows
+    about = {
+        "model": digest(model),
+        "seed": loaded.seed_ if seed is None else seed,
+        "rows": rows,
+        "rows per file": size,
+        "where": where,
+        "complete": complete,
+        "version": version("moreso"),
+    }
+    first = open_folder(folder, about)
+    missing = False if complete else None
+    parts = loaded.sample_parts(rows, size=size, first=first, where=where, random_state=seed, missing=missing)
+    for number, part in enumerate(parts, first):
+        tabular.write_table(part, part_path(folder, number))
+    count = -(-rows // size)
+    return f" in {count} file{'s' * (count != 1)}" + (f", {first} of which were there" if first else "")
 
 
 @main.command()

@@ -5,11 +5,11 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import click
 
@@ -67,6 +67,31 @@ def misuse() -> Iterator[None]:
         raise Misuse(str(error)) from error
 
 
+class Source(NamedTuple):
+    """How tables are read, whether they fit into memory or not.
+
+    Args:
+        reading: how to read text files.
+        engine: "pandas" or "dask".
+        scheduler: the address of Dask's scheduler, or None.
+    """
+
+    reading: Reading
+    engine: str
+    scheduler: str | None
+
+    @property
+    def parted(self) -> bool:
+        """Whether tables are in partitions."""
+        return self.engine == "dask"
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Turn errors into those of the command line, while partitions are computed where the user says."""
+        with misuse(), tabular.scheduler(self.scheduler) if self.parted else nullcontext():
+            yield
+
+
 class Collector:
     """Collects the problems of several inputs, so that one error reports them all."""
 
@@ -118,6 +143,14 @@ class Collector:
             return None
         tell(joined.notes)
         return joined.table
+
+    def source(self, paths: Sequence[Path], source: Source) -> Any:
+        """Return one table of all files, of pandas or of Dask, or record their problems."""
+        if source.parted:
+            return self.partitions(paths, source.reading)
+        if source.scheduler is not None:
+            self.add(["--scheduler is for --engine dask. Add it, or leave out the scheduler."])
+        return self.tables(paths, source.reading)
 
     def partitions(self, paths: Sequence[Path], reading: Reading) -> Any:
         """Return a Dask DataFrame of Parquet files, or record their problems."""
@@ -216,6 +249,30 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--encoding", help="Encoding of text files.  [default: the one that fits]"),
         click.option("--decimal", help="Decimal mark of text files, . or ,  [default: the one that fits]"),
         click.option("--separator", help="Separator of text files.  [default: the one that fits]"),
+    ):
+        call = option(call)
+    return call
+
+
+def reads_partitions(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of how to read tables larger than memory to a command, which gets all as the argument 'source'.
+
+    It goes below `reads_tables`.
+    """
+
+    @wraps(command)
+    def call(*args: object, reading: Reading, engine: str, scheduler: str | None, **others: object) -> None:
+        command(*args, source=Source(reading, engine, scheduler), **others)
+
+    for option in (
+        click.option("--scheduler", help="Address of a running Dask scheduler.  [default: the cores of this machine]"),
+        click.option(
+            "--engine",
+            type=click.Choice(["pandas", "dask"]),
+            default="pandas",
+            show_default=True,
+            help="'dask' reads Parquet files partition by partition, for tables larger than memory.",
+        ),
     ):
         call = option(call)
     return call

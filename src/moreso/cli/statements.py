@@ -3,7 +3,6 @@
 The defaults are repeated here, since importing them would load PyTorch; a test compares them with the library's.
 """
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -11,7 +10,18 @@ import click
 import moreso
 from moreso import elicit, tabular
 from moreso._files import atomic_write, check_writable
-from moreso.cli.shell import FILE, Collector, main, misuse, plain_console, reads_tables, tables_argument, tell
+from moreso.cli.shell import (
+    FILE,
+    Collector,
+    Source,
+    main,
+    misuse,
+    plain_console,
+    reads_partitions,
+    reads_tables,
+    tables_argument,
+    tell,
+)
 from moreso.relations import explain_contradiction, explain_redundancy, spell_alike
 
 DRAWINGS = "map", "graph", "hierarchy", "ordering"
@@ -100,15 +110,8 @@ def _section(title: str, sentences: list[str], otherwise: str) -> None:
 )
 @click.option("--json", "form", flag_value="json", help="Print everything as a JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print a CSV table with one row per statement.")
-@click.option(
-    "--engine",
-    type=click.Choice(["pandas", "dask"]),
-    default="pandas",
-    show_default=True,
-    help="'dask' reads Parquet files partition by partition, for tables larger than memory.",
-)
-@click.option("--scheduler", help="Address of a running Dask scheduler.  [default: the cores of this machine]")
 @reads_tables
+@reads_partitions
 @click.pass_context
 def audit(
     context: click.Context,
@@ -117,9 +120,7 @@ def audit(
     level: float,
     block: int,
     form: str | None,
-    engine: str,
-    scheduler: str | None,
-    reading: tabular.Reading,
+    source: Source,
 ) -> None:
     """Test every statement in KNOWLEDGE on the rows of DATA (CSV, Parquet, Feather, or a query in a .sql file).
 
@@ -132,14 +133,8 @@ def audit(
     from moreso._audit import level_problems  # noqa: PLC0415 (loads PyTorch)
 
     problems = Collector()
-    if engine == "dask":
-        table = problems.partitions(data, reading)
-        rows = None
-    else:
-        if scheduler is not None:
-            problems.add(["--scheduler is for --engine dask. Add it, or leave out the scheduler."])
-        table = problems.tables(data, reading)
-        rows = None if table is None else len(table)
+    table = problems.source(data, source)
+    rows = None if table is None or source.parted else len(table)
     known = problems.knowledge(knowledge, table)
     if table is not None and rows is not None:
         named, directed = (known.features, known.directed) if known else ((), ())
@@ -147,7 +142,7 @@ def audit(
     problems.add(level_problems(level, block, rows))
     problems.end()
     assert table is not None and known is not None
-    with misuse(), tabular.scheduler(scheduler) if engine == "dask" else nullcontext():
+    with source.computing():
         found = moreso.audit(table, known, level=level, block=block)
     if form is not None:
         # Only the table goes to stdout; the notes go to stderr, unless they are in the JSON object.

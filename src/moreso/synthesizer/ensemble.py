@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from moreso import training
 from moreso.guidance import Guidance, Penalty
 from moreso.models import join
+from moreso.synthesizer.streaming import Streamed
 
 MEMBERS, MEMBER_ROWS = 4, 800
 """The default number of members of an ensemble, and the most rows that they see together (docs/decisions/0012)."""
@@ -45,7 +46,7 @@ class Order:
     Args:
         name: its name, for its logs.
         build: returns an untrained model from its number and its dropout rate.
-        rows: the encoded table.
+        rows: the encoded table, or a stream of it, which has its own validation rows.
         members: the number of models.
         seed: the seed of the fit.
         dropout: the dropout rate of each member.
@@ -55,12 +56,24 @@ class Order:
 
     name: str
     build: Callable[[int, float], nn.Module]
-    rows: Tensor
+    rows: Tensor | Streamed
     members: int
     seed: int
     dropout: float
     penalty: Penalty | None
     strata: Tensor | None = None
+
+    def split(self, number: int, validation: float) -> tuple[Tensor | training.Stream, Tensor]:
+        """Return the training rows and the validation rows of a member.
+
+        Args:
+            number: its number.
+            validation: the share of the rows that is held out.
+        """
+        if isinstance(self.rows, Streamed):
+            return self.rows.stream, self.rows.stops
+        train, stops = training.split(len(self.rows), validation, self.seed, number, strata=self.strata)
+        return self.rows[train], self.rows[stops]
 
 
 @dataclass(frozen=True)
@@ -97,10 +110,7 @@ class Trainer:
         members: list[training.Member] = []
         for order in orders:
             for number in range(order.members):
-                parts = training.split(
-                    len(order.rows), self.schedule.validation, order.seed, number, strata=order.strata
-                )
-                train, stops = (order.rows[part] for part in parts)
+                train, stops = order.split(number, self.schedule.validation)
                 name = order.name + (f"-{number + 1}" if number else "")
                 loggers = () if self.log is None else (CSVLogger(os.fspath(self.log), name),)
                 model = order.build(number, order.dropout)

@@ -4,7 +4,7 @@ import copy
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,11 +31,30 @@ from moreso.relations import (
 )
 from moreso.synthesizer import persistence, selection
 from moreso.synthesizer.ensemble import Ensemble, Trainer, count_members
-from moreso.synthesizer.fitted import Fitted, strata_of, unseen_density
+from moreso.synthesizer.fitted import Fitted, log_density, strata_of, unseen_density
 from moreso.synthesizer.fusion import cannot_fuse, fusion_problems
 from moreso.synthesizer.penalty import make_penalty
 from moreso.synthesizer.settings import Model, Problems, Settings
-from moreso.tabular import TableEncoder, Unobserved, as_table, correlation_ranges, table_problems, unobserved_pairs
+from moreso.synthesizer.streaming import (
+    IN_MEMORY,
+    Streamed,
+    count_stops,
+    stream_problems,
+    stream_rows,
+    validation_places,
+)
+from moreso.tabular import (
+    Frame,
+    Survey,
+    TableEncoder,
+    Unobserved,
+    as_table,
+    correlation_ranges,
+    evenly,
+    is_partitioned,
+    table_problems,
+    unobserved_pairs,
+)
 
 EVERY = 4
 """The number of steps from one push to the next, which is then so many times as heavy: a push costs more than a step of
@@ -144,10 +163,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         as dependent as the statements say, and else independent given the other columns. A warning says which pairs
         rest on what. Only models that take missing values (`moreso.models.TakesMissing`) can be trained on such rows.
 
+        A Dask DataFrame of more than 50,000 rows is never in memory as a whole: its rows are streamed, and an epoch is
+        2^17 of them at most. One model is trained, and up to 10,000 evenly spaced rows stop it early. What is learned
+        of the columns comes from 50,000 evenly spaced rows, and from rows that hold the extremes, the levels and a
+        missing value of each column. Shorter ones are fitted in memory.
+
         Args:
             X: at least 4 rows of numbers, booleans, text, categories, datetimes or timedeltas, with or without missing
                 values. Columns may be named by text or by numbers, which statements name by their text. Constant and
-                empty columns are kept as they are and not modelled.
+                empty columns are kept as they are and not modelled. A DataFrame of pandas or of Dask.
             y: ignored; present for scikit-learn's pipelines.
             checkpoint: a file from which a killed fit resumes, with bit-identical results; deleted when the fit ends.
             log: a folder for a CSV log of loss, penalty and share of statements that hold, per epoch; see
@@ -172,8 +196,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
 
         >>> Synthesizer("vae", "outlet: inlet > ambient").check()  # no problem without a table
         """
-        problems = self.problems(X)
-        raise_problems(settings=problems.settings, knowledge=problems.knowledge, data=problems.data)
+        _raise(self.problems(X))
 
     def problems(self, X: pd.DataFrame | None = None) -> Problems:
         """Return the problems that keep `fit` from training, for callers that check several inputs.
@@ -181,37 +204,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         >>> Synthesizer("vae", trust="none").problems().settings
         ["'trust' must be 'audit' or 'all', got 'none'."]
         """
-        names = None if X is None else list(as_table(X).columns)
-        settings = self.settings or Settings()
-        known, statements = (None, []) if self.knowledge is None else Knowledge.examine(self.knowledge, names)
-        knowledge = known or Knowledge(())
-        if names is not None:
-            knowledge, _ = knowledge.matched(names)
-        statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()] + statements
-        # A regularizer needs the same measurements as an audit.
-        data = (
-            []
-            if X is None
-            else table_problems(
-                X,
-                knowledge.features,
-                directed=knowledge.directed,
-                modelled=True,
-                identifiers=settings.identifiers,
-            )
-        )
-        if X is not None and not data and cannot_fuse(self.model):
-            data = fusion_problems(unobserved_pairs(X, knowledge.features, settings.identifiers), self.model)
-        found = settings.problems(self.model, None if X is None else len(X))
-        found += Guidance(self.weight, settings.ratio).problems()
-        found += training.Schedule(max_epochs=self.max_epochs).problems()
-        found += [] if self.random_state is None else seed_problems(self.random_state)
-        found += training.machine_problems(self.device, settings.precision, settings.devices, settings.strategy)
-        if self.trust not in ("audit", "all"):
-            found.append(f"'trust' must be 'audit' or 'all', got '{self.trust}'.")
-        if isinstance(self.model, str) and self.model not in MODELS:
-            found.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{self.model}'.")
-        return Problems(found, statements, data)
+        return _problems(self, None if X is None else _given(self, X))
 
     @property
     def statements(self) -> Knowledge:
@@ -326,6 +319,51 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         raise_problems(settings=draw_problems(n, random_state))
         return fitted.sample(int(n), where=where, random_state=random_state, missing=missing)
 
+    def sample_parts(
+        self,
+        n: int,
+        *,
+        size: int | None = None,
+        first: int = 0,
+        where: str | None = None,
+        random_state: RandomState | None = None,
+        missing: bool | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Draw rows in parts, one after the other, when they are too many for memory.
+
+        The rows of a part depend on the seed, its number and its size alone, so parts may be drawn anew one by one.
+        They are not the rows of `sample`. New identifiers differ in all parts.
+
+        Args:
+            n: how many rows to return in all, at least 1.
+            size: the rows of each part but the last, at least 1; by default 250,000, and fewer of wide tables.
+            first: the number of the part to begin with, from 0.
+            where: as for `sample`, for each part.
+            random_state: as for `sample`.
+            missing: as for `sample`.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            ValueError: as `sample`; or the size is below 1, or there is no such part.
+
+        >>> table = pd.DataFrame({"inlet": np.linspace(0, 1, 40), "outlet": np.linspace(0, 2, 40) ** 2})
+        >>> fitted = Synthesizer("factor", max_epochs=5, random_state=0).fit(table)
+        >>> [len(part) for part in fitted.sample_parts(25, size=10)]
+        [10, 10, 5]
+        """
+        fitted = self._fitted
+        size = fitted.part_rows if size is None else size
+        problems = draw_problems(n, random_state) + count_problems("size", size, 1, "Leave it out.")
+        parts = 0 if problems else -(-int(n) // int(size))
+        if not problems and first not in range(parts + 1):
+            problems.append(f"'first' must be from 0 to {parts}, the number of parts, got {first}. Leave it out.")
+        raise_problems(settings=problems)
+        seed = fitted.seed if random_state is None else seed_of(random_state)
+        return (
+            fitted.sample_part(number, int(n), int(size), where=where, seed=seed, missing=missing)
+            for number in range(first, parts)
+        )
+
     def impute(self, X: pd.DataFrame, *, draws: int = 1, random_state: RandomState | None = None) -> pd.DataFrame:
         """Return a table whose missing values are draws from the model, given the rest of each row.
 
@@ -407,7 +445,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]
         optimistic, since early stopping used the same rows.
 
         Args:
-            X: the training table.
+            X: the training table; if its rows were streamed, in memory or in partitions.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
@@ -513,15 +551,16 @@ def fit_all(
         raise ValueError(
             f"there must be one table for each synthesizer, got {len(tables)} for {len(synthesizers)}. Pass as many."
         )
-    for synthesizer, table in zip(synthesizers, tables, strict=True):
-        synthesizer.check(table)
+    given = [_given(synthesizer, table) for synthesizer, table in zip(synthesizers, tables, strict=True)]
+    for synthesizer, table in zip(synthesizers, given, strict=True):
+        _raise(_problems(synthesizer, table))
     shared = [each.shared_settings() for each in synthesizers]
     if any(each != shared[0] for each in shared):
         raise ValueError(
             "synthesizers that are fitted at once must share weight, ratio, validation share, epochs, devices, "
             "strategy and precision. Fit the others by themselves."
         )
-    plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, tables, strict=True)]
+    plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, given, strict=True)]
     raise_problems(
         data=[
             problem
@@ -567,6 +606,63 @@ def _guidance(weight: float | str, ratio: float) -> Guidance:
     return Guidance(weight * EVERY if isinstance(weight, int | float) else weight, ratio * EVERY, every=EVERY)
 
 
+def _given(synthesizer: Synthesizer, table: Frame) -> pd.DataFrame | Survey:
+    """Return a table in memory, or what a fit needs of one in partitions if it is too long for that."""
+    if isinstance(table, pd.DataFrame) or not is_partitioned(table):
+        own: pd.DataFrame = table
+        return own
+    if len(table) <= IN_MEMORY:
+        rows: pd.DataFrame = table.compute().reset_index(drop=True)
+        return rows
+    names = [str(name) for name in table.columns]
+    knowledge = synthesizer.knowledge
+    known = None if knowledge is None else Knowledge.examine(knowledge, names)[0]
+    features = known.matched(names)[0].features if known else ()
+    return Survey.of(table, features, (synthesizer.settings or Settings()).identifiers)
+
+
+def _problems(synthesizer: Synthesizer, given: pd.DataFrame | Survey | None) -> Problems:
+    """Return the problems that keep a table, or the reference sample of one, from being fitted."""
+    settings = synthesizer.settings or Settings()
+    survey = given if isinstance(given, Survey) else None
+    table = given.reference if isinstance(given, Survey) else given
+    identifiers = settings.identifiers if survey is None else survey.identifiers
+    names = None if table is None else list(as_table(table).columns)
+    known, statements = (None, []) if synthesizer.knowledge is None else Knowledge.examine(synthesizer.knowledge, names)
+    knowledge = known or Knowledge(())
+    if names is not None:
+        knowledge, _ = knowledge.matched(names)
+    statements = [explain_contradiction(cycle) for cycle in knowledge.contradictions()] + statements
+    data: list[str] = []
+    if table is not None:
+        # A regularizer needs the same measurements as an audit.
+        data = table_problems(
+            table, knowledge.features, directed=knowledge.directed, modelled=True, identifiers=identifiers
+        )
+    if table is not None and not data and (survey is not None or cannot_fuse(synthesizer.model)):
+        pairs = unobserved_pairs(table, knowledge.features, identifiers)
+        if survey is None:
+            data = fusion_problems(pairs, synthesizer.model)
+        else:
+            data = stream_problems(survey, synthesizer.model, settings, pairs)
+    rows = None if table is None else len(table)
+    found = settings.problems(synthesizer.model, rows if survey is None else None)
+    found += Guidance(synthesizer.weight, settings.ratio).problems()
+    found += training.Schedule(max_epochs=synthesizer.max_epochs).problems()
+    found += [] if synthesizer.random_state is None else seed_problems(synthesizer.random_state)
+    found += training.machine_problems(synthesizer.device, settings.precision, settings.devices, settings.strategy)
+    if synthesizer.trust not in ("audit", "all"):
+        found.append(f"'trust' must be 'audit' or 'all', got '{synthesizer.trust}'.")
+    if isinstance(synthesizer.model, str) and synthesizer.model not in MODELS:
+        found.append(f"the model must be one of {', '.join(MODELS)} or a module, got '{synthesizer.model}'.")
+    return Problems(found, statements, data)
+
+
+def _raise(problems: Problems) -> None:
+    """Raise the problems of a fit, if there are any."""
+    raise_problems(settings=problems.settings, knowledge=problems.knowledge, data=problems.data)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """A fit that is about to begin.
@@ -595,19 +691,28 @@ class _Plan:
         own = pairs and not isinstance(model, str | nn.Module)
         return fusion_problems(pairs, model) if own and cannot_fuse(self.task.build(0, 0.0)) else []
 
+    @property
+    def stops(self) -> int:
+        """The number of evenly spaced validation rows, if the rows are streamed; else 0."""
+        return len(self.task.rows.stops) if isinstance(self.task.rows, Streamed) else 0
 
-def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
+
+def _plan(synthesizer: Synthesizer, given: pd.DataFrame | Survey) -> _Plan:
     settings = synthesizer.settings or Settings()
     state = synthesizer.random_state
     seed = seed_of(np.random.default_rng() if state is None else state)
-    numbered = any(not isinstance(name, str) for name in table.columns)
-    labels = tuple(name if isinstance(name, str) else int(name) for name in table.columns) if numbered else ()
+    survey = given if isinstance(given, Survey) else None
+    table = given.reference if isinstance(given, Survey) else given
+    labels = _labels(table if survey is None else survey.data)
     table = as_table(table)
+    identifiers = settings.identifiers if survey is None else survey.identifiers
     knowledge, notes = synthesizer.statements.matched(table.columns)
-    encoder = TableEncoder.fit(table, knowledge.features, settings.identifiers)
+    encoder = TableEncoder.fit(table, knowledge.features, identifiers)
     rows = torch.as_tensor(encoder.encode(table), dtype=torch.float32)
-    stated, left_out = selection.choose_statements(table, knowledge, synthesizer.trust)
-    pairs = unobserved_pairs(table, knowledge.features, settings.identifiers)
+    audited = table if survey is None else survey.data
+    stated, left_out = selection.choose_statements(audited, knowledge, synthesizer.trust)
+    # Tables in partitions that have such pairs were refused.
+    pairs = unobserved_pairs(table, knowledge.features, identifiers) if survey is None else ()
     strata = strata_of(table, pairs)
     if pairs:
         enforced = stated if synthesizer.weight != 0 else Knowledge(())
@@ -615,14 +720,21 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
     count = settings.members or count_members(len(table), settings.validation)
     blind = bool(stated_pairs(pairs, stated))
     penalty = make_penalty(encoder, stated, rows, settings.margin_for(blind)) if synthesizer.weight != 0 else None
+    trained: torch.Tensor | Streamed = rows
+    judge: selection.Judge = partial(
+        unseen_density, encoder=encoder, table=table, seed=seed, validation=settings.validation, strata=strata
+    )
+    if survey is not None:
+        stops = survey.pick(validation_places(survey.rows, count_stops(survey.rows, settings.validation)))
+        trained = stream_rows(survey, encoder, stops, seed)
+        judges = stops.iloc[evenly(len(stops), min(len(stops), selection.JUDGES))]
+        judge = partial(log_density, encoder=encoder, table=judges, seed=seed)
     task = selection.Task(
         build=partial(build_model, synthesizer.model, encoder.width, seed, encoder.incomplete),
-        rows=rows,
+        rows=trained,
         members=count,
         seed=seed,
-        judge=partial(
-            unseen_density, encoder=encoder, table=table, seed=seed, validation=settings.validation, strata=strata
-        ),
+        judge=judge,
         shares=selection.dropout_shares(synthesizer.model, settings.dropout, count),
         penalty=penalty,
         compare=synthesizer.compare and bool(knowledge),
@@ -630,8 +742,14 @@ def _plan(synthesizer: Synthesizer, table: pd.DataFrame) -> _Plan:
         strata=strata,
         blind=blind,
     )
-    ranges = correlation_ranges(table, pairs, knowledge.features, settings.identifiers)
+    ranges = correlation_ranges(table, pairs, knowledge.features, identifiers)
     return _Plan(task, encoder, knowledge, notes, left_out, labels, ranges)
+
+
+def _labels(table: Frame) -> tuple[str | int, ...]:
+    """Return the names of a table's columns, if some are numbers."""
+    numbered = any(not isinstance(name, str) for name in table.columns)
+    return tuple(name if isinstance(name, str) else int(name) for name in table.columns) if numbered else ()
 
 
 def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitted:
@@ -645,6 +763,7 @@ def _fitted(plan: _Plan, chosen: selection.Selection, validation: float) -> Fitt
             validation,
             labels=plan.labels,
             unobserved=plan.unobserved,
+            stops=plan.stops,
             **others,
         )
 

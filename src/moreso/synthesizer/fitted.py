@@ -9,15 +9,28 @@ import torch
 from torch import nn
 
 from moreso import training
-from moreso.guidance import RandomState, seed_of, seeded
+from moreso.guidance import MAX_SEED, RandomState, seed_of, seeded
 from moreso.models import HasSamples, TakesMissing, impute, log_prob_known, members
 from moreso.relations import DataError, Statement
 from moreso.synthesizer import rejection
 from moreso.synthesizer.selection import JUDGES
-from moreso.tabular import Pair, TableEncoder, Unobserved, as_table, row_strata
+from moreso.synthesizer.streaming import validation_places
+from moreso.tabular import (
+    Frame,
+    Pair,
+    TableEncoder,
+    Unobserved,
+    as_table,
+    evenly,
+    pick_rows,
+    row_strata,
+)
 
 SCORED = 2000
 """Rows to score or to fill at once, since an importance-weighted density needs memory for every row."""
+
+PART, PART_VALUES, LEAST_PART = 250_000, 5_000_000, 1000
+"""The most rows of a part of many samples, and its most values, but for very wide tables."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class Fitted:
         plain: the same model without knowledge, for comparison, or None.
         labels: the names of the table's columns, if some are numbers; the encoder has their text.
         unobserved: the pairs of columns that were never observed together.
+        stops: the number of evenly spaced validation rows, if the rows were streamed; else 0.
     """
 
     encoder: TableEncoder
@@ -49,6 +63,7 @@ class Fitted:
     plain: "Fitted | None" = None
     labels: tuple[str | int, ...] = ()
     unobserved: tuple[Unobserved, ...] = ()
+    stops: int = 0
 
     def sample(
         self, n: int, *, where: str | None = None, random_state: RandomState | None = None, missing: bool | None = None
@@ -65,7 +80,25 @@ class Fitted:
                 return self.encoder.decode(model.sample(count).double().numpy(), random, missing=missing)
 
             found = draw(n) if where is None else self.encoder.renumber(rejection.fulfil(draw, n, where))
-        return found.set_axis(list(self.labels), axis=1) if self.labels else found
+        return self._labelled(found)
+
+    @property
+    def part_rows(self) -> int:
+        """The rows of a part of many samples."""
+        return max(LEAST_PART, min(PART, PART_VALUES // max(self.encoder.width, len(self.encoder.names))))
+
+    def sample_part(
+        self, number: int, n: int, size: int, *, where: str | None, seed: int, missing: bool | None
+    ) -> pd.DataFrame:
+        """Return one of the parts of n rows, counted from 0; see `Synthesizer.sample_parts`."""
+        start = number * size
+        (own,) = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
+        rows = self.sample(min(size, n - start), where=where, random_state=int(own % MAX_SEED), missing=missing)
+        plain = rows.set_axis(self.encoder.names, axis=1)
+        return self._labelled(self.encoder.renumber(plain, start, n))
+
+    def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table.set_axis(list(self.labels), axis=1) if self.labels else table
 
     def score_samples(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of each row; see `Synthesizer.score_samples`."""
@@ -106,6 +139,8 @@ class Fitted:
 
     def score_unseen(self, table: pd.DataFrame) -> np.ndarray:
         """Return the log-density of validation rows; see `Synthesizer.score_unseen`."""
+        if self.stops:
+            return log_density(self.model, self.encoder, judging_rows(table, self.stops), self.seed)
         table = as_table(table)
         strata = strata_of(table, [each.pair for each in self.unobserved])
         return unseen_density(self.model, self.encoder, table, self.seed, self.validation, strata)
@@ -115,6 +150,17 @@ def strata_of(table: pd.DataFrame, unobserved: Sequence[Pair]) -> torch.Tensor |
     """Return the strata of the rows of a table, in all of which validation rows have the same share, or None."""
     strata = row_strata(table, unobserved)
     return None if strata is None else torch.from_numpy(strata)
+
+
+def judging_rows(table: Frame, stops: int) -> pd.DataFrame:
+    """Return the validation rows that judge a model whose rows were streamed, at most `JUDGES`.
+
+    Args:
+        table: all rows, in memory or in partitions.
+        stops: the number of validation rows.
+    """
+    places = validation_places(len(table), stops)
+    return pick_rows(table, places[evenly(stops, min(stops, JUDGES))])
 
 
 def unseen_density(

@@ -124,6 +124,7 @@ def _header(fitted: Fitted, prefix: str) -> Header:
         "harm": fitted.harm,
         "labels": list(fitted.labels),
         "unobserved": [asdict(each) for each in fitted.unobserved],
+        "stops": fitted.stops,
     }
 
 
@@ -144,7 +145,7 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
     left_out = tuple(map(_statement, header["left_out"]))
     unobserved = tuple(Unobserved(**each) for each in header.get("unobserved", ()))
-    rest = left_out, header["harm"], plain, tuple(header.get("labels", ())), unobserved
+    rest = left_out, header["harm"], plain, tuple(header.get("labels", ())), unobserved, header.get("stops", 0)
     return Fitted(encoder, model, dropout, histories, seed, header["validation"], *rest)
 
 

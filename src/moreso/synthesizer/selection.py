@@ -11,6 +11,8 @@
    observed together gain nothing that these rows could show, so then the loss must also exceed two standard errors.
 6. If columns were never observed together, each member's validation rows have the same share of the rows of each table.
 
+A table in partitions trains one model, which is stopped and judged by evenly spaced rows that the stream leaves out.
+
 Several fits may be made at once: what they train at one stage is one population (`training.train`).
 
 Evidence: docs/decisions/0010, 0012, 0014 and 0020.
@@ -28,6 +30,7 @@ from moreso.guidance import Penalty
 from moreso.models import HasDensity, join, members
 from moreso.relations import Knowledge, Statement
 from moreso.synthesizer.ensemble import Ensemble, Order, Trainer
+from moreso.synthesizer.streaming import Streamed
 
 HARM = 0.01
 """Nats per row: a smaller loss is no reason to drop the statements."""
@@ -60,7 +63,7 @@ class Task:
 
     Args:
         build: returns an untrained model from its number and its dropout rate.
-        rows: the encoded table.
+        rows: the encoded table, or a stream of it.
         members: the number of models in an ensemble.
         seed: the seed of the fit.
         judge: scores ensembles on validation rows.
@@ -73,7 +76,7 @@ class Task:
     """
 
     build: Callable[[int, float], nn.Module]
-    rows: Tensor
+    rows: Tensor | Streamed
     members: int
     seed: int
     judge: Judge
@@ -122,7 +125,7 @@ def choose_statements(table: pd.DataFrame, knowledge: Knowledge, trust: str) -> 
     """Return the statements to train, and those left out because the rows contradict them.
 
     Args:
-        table: the training rows.
+        table: the training rows, in memory or in partitions.
         knowledge: all statements.
         trust: "all" leaves none out.
     """

@@ -27,6 +27,14 @@ from .problems import has_direction as has_direction
 from .problems import is_partitioned as is_partitioned
 from .problems import table_problems as table_problems
 from .reading import Reading as Reading
+from .survey import Survey as Survey
+from .survey import evenly as evenly
+from .survey import pick_rows as pick_rows
+from .survey import places_in as places_in
+from .tasks import Frame as Frame
+from .tasks import compute as compute
+from .tasks import join_results as join_results
+from .tasks import task as task
 from .unobserved import Pair as Pair
 from .unobserved import Unobserved as Unobserved
 from .unobserved import correlation_ranges as correlation_ranges

@@ -340,7 +340,20 @@ class IdentifierEncoder:
 
     def decode(self, z: np.ndarray, random: np.random.Generator, lost: Lost) -> list["pd.Series[Any]"]:
         """Return new identifiers, counted from the first row."""
-        return [self.identifiers.column(len(z)).astype(pd.api.types.pandas_dtype(self.dtype)).rename(self.name)]
+        return [self.fresh(0, len(z), len(z))]
+
+    def fresh(self, start: int, rows: int, total: int) -> "pd.Series[Any]":
+        """Return some of many new identifiers, in a dtype that has room for all.
+
+        Args:
+            start: the number of those before.
+            rows: how many to return.
+            total: how many there are.
+        """
+        dtype = pd.api.types.pandas_dtype(self.dtype)
+        if not self.identifiers.text and self.identifiers.first + total > np.iinfo(self.dtype.lower()).max:
+            dtype = pd.api.types.pandas_dtype("int64")
+        return self.identifiers.column(rows, start).astype(dtype).rename(self.name)
 
     def smooth(self, name: str, z: "Tensor") -> "Tensor":
         """Return no columns."""

@@ -91,13 +91,19 @@ class TableEncoder:
         found = [each for column, part in parts for each in column.decode(z[:, part], random, lost)]
         return pd.concat(found, axis=1)[self.names]
 
-    def renumber(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table that was decoded in pieces, with identifiers that differ in all rows."""
-        empty, random = np.empty((len(table), 0)), np.random.default_rng(0)
+    def renumber(self, table: pd.DataFrame, start: int = 0, total: int | None = None) -> pd.DataFrame:
+        """Return a table that was decoded in pieces, with identifiers that differ in all rows.
+
+        Args:
+            table: the rows.
+            start: the number of rows before these.
+            total: the number of all rows that get identifiers; by default these alone.
+        """
+        total = len(table) if total is None else total
         fresh = [
-            column.decode(empty, random, {})[0] for column in self.columns if isinstance(column, IdentifierEncoder)
+            column.fresh(start, len(table), total) for column in self.columns if isinstance(column, IdentifierEncoder)
         ]
-        return table.assign(**{str(each.name): each.to_numpy() for each in fresh}) if fresh else table
+        return table.assign(**{str(each.name): each.set_axis(table.index) for each in fresh}) if fresh else table
 
     def conform(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return other rows of the table with values of the same kind as in training: 1 as '1' if it was a category.

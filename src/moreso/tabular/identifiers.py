@@ -41,7 +41,7 @@ MEASURED = re.compile(r"\s*[^\w\s]?\d[\d.,]*\s*(%|[^\W\d]{0,4}(/[^\W\d]{1,3})?)\
 NUMBERED = re.compile(r"(\D*)(\d+)")
 
 
-def find_identifiers(table: pd.DataFrame, named: Collection[object] = ()) -> list[str]:
+def find_identifiers(table: pd.DataFrame, named: Collection[object] = (), *, rows: int | None = None) -> list[str]:
     """Return the columns that hold identifiers: texts that nearly all differ, or whole numbers that number the rows.
 
     Whole numbers that all differ are identifiers if they run nearly without gaps, or if the column is called so.
@@ -50,12 +50,14 @@ def find_identifiers(table: pd.DataFrame, named: Collection[object] = ()) -> lis
     Args:
         table: the rows.
         named: columns that statements name, which are features.
+        rows: the number of rows in the whole table, if these are some of them.
     """
     once = table.columns[~table.columns.duplicated(keep=False)]
-    return [name for name in once if name not in named and _tells_apart(plain(table[name]), str(name))]
+    share = 1.0 if rows is None or not len(table) else rows / len(table)
+    return [name for name in once if name not in named and _tells_apart(plain(table[name]), str(name), share)]
 
 
-def _tells_apart(column: "pd.Series[Any]", name: str) -> bool:
+def _tells_apart(column: "pd.Series[Any]", name: str, share: float) -> bool:
     present = column.dropna()
     if len(present) < LEAST:
         return False
@@ -72,7 +74,7 @@ def _tells_apart(column: "pd.Series[Any]", name: str) -> bool:
         return False
     if TIMES.search(name) or present.astype(str).str.fullmatch(r"(19|20)\d{2}[01]\d[0-3]\d").all():
         return False
-    dense = len(present) >= LEAST_DENSE and int(present.max()) - int(present.min()) < DENSE * len(present)
+    dense = len(present) >= LEAST_DENSE and int(present.max()) - int(present.min()) < DENSE * share * len(present)
     return dense or bool(WORDS.search(name))
 
 
@@ -107,7 +109,7 @@ class Identifiers:
             prefix = f"new {prefix}"
         return cls(prefix, 1, text=True)
 
-    def column(self, rows: int) -> "pd.Series[Any]":
-        """Return as many new identifiers, the same ones each time."""
-        numbers = np.arange(self.first, self.first + rows)
+    def column(self, rows: int, start: int = 0) -> "pd.Series[Any]":
+        """Return as many new identifiers, the same ones each time, after those that are left out at the start."""
+        numbers = np.arange(self.first + start, self.first + start + rows)
         return pd.Series([f"{self.prefix}{number}" for number in numbers] if self.text else numbers)

@@ -6,15 +6,18 @@ from moreso.training.population import History, Member, Schedule, fit, most_fold
 from moreso.training.processes import Processes, files_of, is_first_process
 from moreso.training.progress import Bar
 from moreso.training.stack import Stack
+from moreso.training.stream import PartStream, Stream
 
 __all__ = [
     "Bar",
     "History",
     "Member",
+    "PartStream",
     "Processes",
     "Resume",
     "Schedule",
     "Stack",
+    "Stream",
     "files_of",
     "fit",
     "is_first_process",

@@ -21,6 +21,7 @@ from moreso.training.device import machine
 from moreso.training.processes import Interrupt, Processes, part_name, parts_of
 from moreso.training.progress import Bar
 from moreso.training.stack import Alone, Carrier, Stack, named_tensors, noise_names, refusal, signature
+from moreso.training.stream import Stream
 
 VALIDATION_DRAWS = 256
 """Few validation rows are repeated to about this many, to average out the noise of a stochastic loss."""
@@ -117,7 +118,7 @@ class Member:
         model: a `GenerativeModel`, which is trained in place.
         rows: its training rows, standardised; NaN for a missing value. A model that was not built for these
             (`TakesMissing`) is trained on rows that it fills itself, anew after every `RENEWAL` evaluations: stochastic
-            EM.
+            EM. A `Stream` gives the rows of each epoch as they are needed; its model is trained by itself.
         stops: the rows that stop it early.
         penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
         lane: members of one lane get the same random numbers; members whose results are averaged should be in
@@ -127,7 +128,7 @@ class Member:
     """
 
     model: nn.Module
-    rows: Float[Tensor, "n d"]
+    rows: Float[Tensor, "n d"] | Stream
     stops: Float[Tensor, "v d"]
     penalty: Penalty | None = None
     lane: int = 0
@@ -238,9 +239,9 @@ def train(
 
     Raises:
         TypeError: a model has no `loss` or no `sample`.
-        ValueError: settings are out of range, the precision is "16-mixed", the strategy "ddp" would split the batches
-            of a model that `HasMemory`, a validation loss is not finite, or samples are not finite (the error names
-            the step).
+        ValueError: settings are out of range, the precision is "16-mixed", a model cannot be trained on a stream, the
+            strategy "ddp" would split the batches of a model that `HasMemory`, a validation loss is not finite, or
+            samples are not finite (the error names the step).
     """
     guidance, schedule, fabric = guidance or Guidance(), schedule or Schedule(), fabric or machine()
     random_state = seed_of(random_state)
@@ -315,7 +316,7 @@ def _exchange(members: Sequence[Member], done: dict[int, History], processes: Pr
         for place, history in found.items():
             member = members[int(place)]
             model = member.model.to(processes.device)
-            if rank != processes.rank and isinstance(model, HasMemory):
+            if rank != processes.rank and isinstance(model, HasMemory) and isinstance(member.rows, Tensor):
                 model.remember(member.rows.to(processes.device))
             processes.send([each.detach() for _, each in named_tensors(model)], rank)
             model.eval()
@@ -369,25 +370,29 @@ class _Loop:
         self.alone, self.processes = alone, processes
         self.seed, self.device, self.lanes = random_state, fabric.device, lanes
         self.interrupt = Interrupt()
+        first = members[0].rows
+        self.stream = None if isinstance(first, Tensor) else first
+        whole = [member.rows for member in members if isinstance(member.rows, Tensor)]
         for member in members:
             member.model.to(self.device)
-            if isinstance(member.model, HasMemory):
+            if isinstance(member.model, HasMemory) and isinstance(member.rows, Tensor):
                 member.model.remember(member.rows.to(self.device))
-        self.rows = torch.stack([member.rows for member in members]).to(self.device)
+        # Rows of a stream are read epoch by epoch.
+        self.rows = (torch.stack(whole) if whole else torch.empty(1, 0, first.shape[1])).to(self.device)
         stops = torch.stack([member.stops for member in members])
         fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_missing(members[0].model)
         self.stops = stops.repeat(1, max(1, VALIDATION_DRAWS // stops.shape[1]), 1).to(self.device)
         # Training rows and stopping rows as the models fill them, if they have to.
         self.filled = [self.rows.clone(), self.stops.clone()] if fills else []
-        self.batch = schedule.batch(self.rows.shape[1])
-        steps = math.ceil(self.rows.shape[1] / self.batch)
+        self.batch = schedule.batch(first.shape[0])
+        steps = math.ceil((first.shape[0] if self.stream is None else self.stream.longest) / self.batch)
         self.interval = math.ceil(schedule.interval / steps)
         patience = min(schedule.patience, max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / steps)))
-        first = members[0].model
-        noise = noise_names(first)
-        self.buffers = [name for name, _ in first.named_buffers()]
-        learnt = [name for name, each in first.named_parameters() if each.requires_grad]
-        rate = schedule.learning_rate or (first.learning_rate if isinstance(first, HasLearningRate) else LEARNING_RATE)
+        model = members[0].model
+        noise = noise_names(model)
+        self.buffers = [name for name, _ in model.named_buffers()]
+        learnt = [name for name, each in model.named_parameters() if each.requires_grad]
+        rate = schedule.learning_rate or (model.learning_rate if isinstance(model, HasLearningRate) else LEARNING_RATE)
         self.phases = [_Phase(learnt, rate, patience)]
         if noise:
             self.phases = [_Phase(learnt, rate, patience), _Phase(noise, NOISE_PACE * rate, math.ceil(patience / 2))]
@@ -504,6 +509,8 @@ class _Loop:
         left = self.schedule.max_epochs - max(state.members[place].epochs for place in state.active)
         added = None
         for _ in range(min(self.interval, left)):
+            if self.stream is not None:
+                rows = self.stream.epoch(state.members[state.active[0]].epochs)[None].to(self.device)
             for batch in _batches(rows, self.batch, self.processes):
                 optimizer.zero_grad()
                 own, share = self.processes.share(batch)
@@ -612,10 +619,12 @@ class _Loop:
         # The number of epochs is left out, so that a longer fit may resume from a shorter one.
         schedule = self.batch, self.phases, self.interval
         where = self.device.type, self.fabric.strategy.precision.precision
-        rows = [each for member in self.members for each in (member.rows, member.stops)]
+        both = [each for member in self.members for each in (member.rows, member.stops)]
+        rows = [each for each in both if isinstance(each, Tensor)]
+        streams = [each.fingerprint for each in both if not isinstance(each, Tensor)]
         modules = [each for member in self.members for each in (member.model, member.penalty)]
         lanes = self.lanes, [member.lane for member in self.members]
-        return purpose(rows, modules, (self.guidance, *schedule, self.seed, *where, NOISE_PACE, *lanes))
+        return purpose(rows, modules, (self.guidance, *schedule, self.seed, *where, NOISE_PACE, *lanes, *streams))
 
 
 def split(
@@ -667,6 +676,9 @@ def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fa
                 f"the model must have 'loss(x)' and 'sample(n)', got {type(member.model).__name__}. See moreso.models."
             )
     problems = guidance.problems() + schedule.problems()
+    for member in members:
+        if not isinstance(member.rows, Tensor):
+            problems += stream_problems(member.model, member.rows.missing, f"a '{type(member.model).__name__}'")
     if fabric.strategy.precision.precision == "16-mixed":
         problems.append("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
     if split and any(isinstance(member.model, HasMemory) for member in members):
@@ -676,17 +688,39 @@ def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fa
         raise ValueError("\n".join(problems))
 
 
+def stream_problems(model: nn.Module, missing: bool, called: str) -> list[str]:
+    """Return why a model cannot be trained on rows that are read as they are needed.
+
+    Args:
+        model: the model.
+        missing: whether the rows have missing values.
+        called: what the sentences call the model.
+    """
+    if isinstance(model, HasMemory):
+        return [f"{called} keeps all training rows, which are too many for memory. Take another model, or fewer rows."]
+    if missing and not takes_missing(model):
+        return [
+            f"{called} cannot be trained on a table in partitions with missing values. Take a model that takes them, "
+            "or fill them in or drop those rows."
+        ]
+    return []
+
+
 def _stacks(members: Sequence[Member], fabric: Fabric) -> Iterator[_Together]:
     """Yield members that are trained together."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for place, member in enumerate(members):
-        shapes = tuple(member.rows.shape), tuple(member.stops.shape)
+        # What one stream reads is for one model.
+        own = place if not isinstance(member.rows, Tensor) else None
+        shapes = tuple(member.rows.shape), tuple(member.stops.shape), own
         alike.setdefault((signature(member.model), *shapes, member.penalty is None), []).append(place)
     for places in alike.values():
         first = [members[place] for place in places[:2]]
         reason = ""
         if len(places) > 1:
-            complete = first[0].rows if takes_missing(first[0].model) else first[0].rows.nan_to_num()
+            rows = first[0].rows
+            assert isinstance(rows, Tensor)
+            complete = rows if takes_missing(first[0].model) else rows.nan_to_num()
             reason = refusal([member.model for member in first], complete)
         if reason:
             warnings.warn(
