@@ -60,9 +60,10 @@ package:  ## Build sdist and wheel into dist/, and use the wheel with the lowest
 	    OMP_NUM_THREADS=1 $(PACKAGE)/build/bin/python tests/package/smoke.py $(PACKAGE)/$$versions/bin; \
 	done
 
-bench: $(READY)  ## Measure speed and memory against other libraries (half an hour), and write docs/performance.md.
+bench: $(READY)  ## Measure speed and memory against other libraries (an hour), and write docs/performance.md.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.tables
 
 paper: $(READY)  ## Run what is lacking of the VAE's first seed on the tables that are there (minutes), and write docs/results.md.

@@ -111,7 +111,9 @@ class Bench:
             "machine": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
             "versions": before.get("versions", {})
-            | versions("moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops", "scikit-learn", "ctgan"),
+            | versions(
+                "moreso", "torch", "hyppo", "pytorch-ignite", "dcor", "pykeops", "scikit-learn", "ctgan", "dask"
+            ),
         }
         measured = {line["workload"] for line in self.lines}
         kept = [line for line in lines if line["workload"] not in measured]

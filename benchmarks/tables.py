@@ -1,6 +1,8 @@
 """Turn benchmarks/results into docs/performance.md."""
 
 import json
+import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,54 @@ One Adam step of a population of VAEs of the demo's table (30 rows, 11 columns),
 time: `python -m benchmarks.gpu`, with PyTorch 2.11. At every fourth step the samples are pushed. "In kernels" is the
 share of the time that the GPU computes; for the rest it waits for the next call of the one thread that drives it.
 """
+
+HEAD_SCALE = """## Audit of partitions
+
+`python -m benchmarks.scale` audits ten statements on ten columns, in partitions of 250,000 rows that are made when they
+are read: nine columns of numbers, of which one lacks a twentieth of its values, and one of two levels. Each number of
+rows has a process of its own, on one thread, by dask's synchronous scheduler. An audit reads every partition {passes}
+times, so the time per row is that of the audit less {passes} times that of a pass that only makes the rows.
+
+| rows | audit | of it, making the rows | time per row | ratio | peak memory |
+|---|---|---|---|---|---|
+"""
+
+MODEL = """### What {rows} rows on {workers} workers need, on paper
+
+This is computed from the lines above, for rows of the same kind, partitions of the same size ({partitions:,} of them)
+and workers of one core like this one. It has not been measured.
+
+- **Time**: rows x time per row / workers = {minutes:.0f} minutes, at {per_row:.1f} us, the time per row of the
+  longest audit.
+- **Passes**: {passes}, since each needs the results of the one before. They are a summary of the columns
+  ({shares[0]:.0%} of the time), the rows that are needed as they are ({shares[1]:.1%}), the statistics of the gaps
+  ({shares[2]:.0%}) and the rows' influences on them, for standard errors ({shares[3]:.0%}). The second reads only
+  partitions that have such rows, here {picked:,} at most.
+- **Memory of a worker**: {peak:.2f} GB, the peak above, which includes the interpreter, its libraries and one
+  partition. A task that adds up {fan} results needs {node:.1f} MB more.
+- **Messages**: a partition's result is {summary:.1f} kB in the first pass, {statistics:.0f} kB in the third and
+  {influences:.0f} kB in the fourth, however many rows there are. A tree adds them up, {fan} in a task, in {levels}
+  levels. If every result travels, a worker sends partitions / workers x {fan}/{fan_less} x {total:.0f} kB =
+  {sent:.2f} GB. What asks for the audit receives one sum for each of these passes, {counts:.0f} MB of numbers of
+  rows, and at most 110,000 rows as they are, {picks:.0f} MB.
+- **Scheduler**: {tasks:,} tasks x {per_task:.1f} ms = {scheduler:.0f} minutes, by tasks that do nothing: {count:,} of
+  them on a scheduler and one worker, which share this machine, in wall time, the client included. Dask alone takes
+  {alone:.2f} ms. {verdict}
+- **Left out**: reading the files, which is {passes} times the columns that statements name, here {read:.0f} GB for
+  each worker at {row_bytes:.0f} bytes a row; stragglers; workers that die; the network's latency.
+
+For statements about s columns in p pairs, each column with itself included, statistics by features of rank r are 8 p
+r^2 bytes, or 8 s^2 r^2 if most pairs are needed. Influences are 8 x 4096 bytes for each statement. Statements share
+statistics if the same of their columns lack values.
+"""
+
+PASSES = {"summary": "_summarise", "rows": "_pick_some", "statistics": "statistics", "influences": "influences"}
+"""The passes of an audit of partitions, with the tasks that they consist of."""
+
+FAN_IN, PICKED, PICKED_ROWS = 8, 10_001, 110_000
+"""How many results one task adds up; the most partitions and rows that are needed as they are, for these statements."""
+
+MODEL_ROWS, WORKERS = 10**10, 100
 
 TITLES = {
     "start of a process": "Start of a process, relative to importing PyTorch",
@@ -91,15 +141,88 @@ def populations() -> str:
     return f"{HEAD_GPU}\n" + "\n".join(rows) + "\n"
 
 
+def power(rows: int) -> str:
+    """Write a number as a power of ten, with a factor if there is one."""
+    factor, exponent = f"{rows:.0e}".split("e")
+    return ("" if factor == "1" else f"{factor} x ") + f"10^{int(exponent)}"
+
+
+def wrapped(text: str) -> str:
+    """Break the lines of paragraphs and of items anew, at 120 characters."""
+    parts = []
+    for part in text.rstrip().split("\n\n"):
+        items = ["- " + item for item in part[2:].split("\n- ")] if part.startswith("- ") else [part]
+        indent = "  " if part.startswith("- ") else ""
+        lines = [textwrap.fill(" ".join(each.split()), 120, subsequent_indent=indent) for each in items]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def scale(lines: list[dict[str, Any]]) -> str:
+    """Return the section of audits of partitions, and what more rows need by their numbers."""
+    audits = sorted((line for line in lines if "making" in line), key=lambda line: line["rows"])
+    nothing = next(line for line in lines if "making" not in line)
+    count = len(PASSES)
+    per_row = [(line["seconds"] - count * line["making"]) / line["rows"] for line in audits]
+    rows = [
+        f"| {power(line['rows'])} | {milliseconds(line['seconds'])} | {milliseconds(count * line['making'])} "
+        f"| {each * 1e6:.1f} us | {each / per_row[0]:.2f} | {line['peak_gb']:.2f} GB |"
+        for line, each in zip(audits, per_row, strict=True)
+    ]
+    small, large = audits[0], audits[-1]
+    partitions = MODEL_ROWS * large["partitions"] // large["rows"]
+    spent = [large["task_seconds"][name] for name in PASSES.values()]
+    kilobytes = {kind: small["bytes"][name] / 1e3 for kind, name in PASSES.items()}
+    total = sum(kilobytes[kind] for kind in ("summary", "statistics", "influences"))
+    row_bytes = small["partition_bytes"] * small["partitions"] / small["rows"]
+    tasks = 3 * (2 * partitions + partitions // (FAN_IN - 1)) + 2 * PICKED
+    minutes, scheduler = MODEL_ROWS * per_row[-1] / WORKERS / 60, tasks * nothing["distributed"] / 60
+    model = MODEL.format(
+        rows=power(MODEL_ROWS),
+        workers=WORKERS,
+        partitions=partitions,
+        minutes=minutes,
+        per_row=per_row[-1] * 1e6,
+        passes=count,
+        shares=[each / sum(spent) for each in spent],
+        picked=PICKED,
+        peak=max(line["peak_gb"] for line in audits),
+        fan=FAN_IN,
+        fan_less=FAN_IN - 1,
+        node=FAN_IN * max(small["bytes"][name] for name in ("_add", "_merge", "statistics", "influences")) / 1e6,
+        levels=math.ceil(math.log(partitions, FAN_IN)),
+        total=total,
+        sent=total / 1e6 * partitions / WORKERS * FAN_IN / (FAN_IN - 1),
+        counts=8 * partitions * (1 + small["sets"]) / 1e6,
+        picks=PICKED_ROWS * row_bytes / 1e6,
+        tasks=tasks,
+        per_task=nothing["distributed"] * 1e3,
+        scheduler=scheduler,
+        count=nothing["count"],
+        alone=nothing["synchronous"] * 1e3,
+        verdict=(
+            "That is more than a tenth of the workers' time, so partitions should be larger: tasks and messages shrink "
+            "in proportion, and only a partition's share of the memory grows."
+            if scheduler > minutes / 10
+            else "That is little beside the time of the workers."
+        ),
+        read=count * MODEL_ROWS * row_bytes / WORKERS / 1e9,
+        row_bytes=row_bytes,
+        **{kind: kilobytes[kind] for kind in ("summary", "statistics", "influences")},
+    )
+    return HEAD_SCALE.format(passes=count) + "\n".join(rows) + "\n\n" + wrapped(model)
+
+
 def page() -> str:
     """Return docs/performance.md."""
     head, *lines = map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines())
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     parts = [HEAD, f"Machine: {head['machine']}, {head['threads']} thread.\nVersions: {versions}.\n"]
-    for workload in dict.fromkeys(line["workload"] for line in lines):
+    scaled = [line for line in lines if line["workload"].startswith("scale: ")]
+    for workload in dict.fromkeys(line["workload"] for line in lines if line not in scaled):
         found = [line for line in lines if line["workload"] == workload]
         parts.append(f"## {title(workload)}\n\n{table(found)}\n")
-    return "\n".join([*parts, populations()])
+    return "\n".join([*parts, *([scale(scaled)] if scaled else []), populations()])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,23 @@ class Mortal(FactorAnalysis):
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the loss, a few times."""
-        Mortal.left -= self.training
-        if Mortal.left < 0:
-            raise KilledError
+        live(self)
         return super().loss(x)
+
+
+class MortalVAE(VAE):
+    """One whose loss has random numbers."""
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss, a few times."""
+        live(self)
+        return super().loss(x)
+
+
+def live(model: nn.Module) -> None:
+    Mortal.left -= model.training
+    if Mortal.left < 0:
+        raise KilledError
 
 
 def rows() -> Tensor:
@@ -80,8 +94,8 @@ def mixed() -> list[Member]:
     return [member(VAE, 0), member(FactorAnalysis, 1), member(VAE, 2), member(FactorAnalysis, 3), member(VAE, 4)]
 
 
-def mortal() -> list[Member]:
-    return [member(Mortal, lane) for lane in range(4)]
+def mortal(kind: Callable[..., nn.Module] = Mortal) -> list[Member]:
+    return [member(kind, lane) for lane in range(4)]
 
 
 def interrupted(settings: dict[str, Any]) -> list[Any]:
@@ -130,22 +144,22 @@ def work(rank: int, processes: int, folder: str, port: int) -> None:
         found[f"{strategy}: factors"] = trained(factors(), **settings)
         found[f"{strategy}: vaes"] = trained(vaes(), **settings)
         found[f"{strategy}: mixed"] = trained(mixed(), **settings)
-        found[f"{strategy}: whole"] = trained(mortal(), **settings)
+        Mortal.left = 10**9
+        found[f"{strategy}: whole"] = trained(mortal(MortalVAE), **settings)
         # A training of which all processes are killed, and which goes on.
         for steps in (KILLED, 10**9):
             Mortal.left = steps
             file = Resume(own / f"{strategy}.checkpoint", every=1)
             try:
-                found[f"{strategy}: mortal"] = trained(mortal(), **settings, resume=file)
+                found[f"{strategy}: mortal"] = trained(mortal(MortalVAE), **settings, resume=file)
             except KilledError:
                 found[f"{strategy}: killed"] = sorted(each.name for each in own.glob(f"{strategy}.*"))
                 fabric.barrier()
-    # One that is left for others to go on with.
-    Mortal.left = KILLED
-    try:
-        trained(mortal(), fabric=fabric, strategy="ddp", resume=Resume(own / "left.checkpoint", every=1))
-    except KilledError:
-        found["left"] = True
+        # One that is left for others to go on with.
+        Mortal.left = KILLED
+        with suppress(KilledError):
+            trained(mortal(), **settings, resume=Resume(own / f"left-{strategy}", every=1))
+        fabric.barrier()
     # One that a single process has begun.
     Mortal.left = 10**9
     begun = own / f"begun-{processes}"
@@ -208,15 +222,18 @@ def test_killed_trainings_go_on_to_the_same_bits(several: tuple[Path, list[Any]]
         assert first[f"{strategy}: killed"], strategy
         assert not list(folder.glob(f"{strategy}.checkpoint*")), strategy
         assert differ(first[f"{strategy}: mortal"], first[f"{strategy}: whole"]) == 0, strategy
-    assert differ(first["members: mortal"], trained(mortal())) < 1e-4
+    assert differ(first["members: mortal"], trained(mortal(MortalVAE))) < 1e-4
 
 
 def test_other_numbers_of_processes_go_on(several: tuple[Path, list[Any]]) -> None:
     folder, (first, *_) = several
-    assert first["left"]
     whole = trained(mortal())
-    found = trained(mortal(), resume=Resume(folder / "left.checkpoint", every=1))
-    for each in (found, first["begun"]):
+    found = [first["begun"]]
+    for strategy, files in (("ddp", 1), ("members", len(several[1]))):
+        assert len(list(folder.glob(f"left-{strategy}*"))) == files
+        found.append(trained(mortal(), resume=Resume(folder / f"left-{strategy}", every=1)))
+        assert not list(folder.glob(f"left-{strategy}*"))
+    for each in found:
         assert differ(each, whole) < 1e-4
         assert len(each["histories"][0].validation_loss) == len(whole["histories"][0].validation_loss)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 import moreso
+from moreso._audit import partitions as _partitions
 from moreso.cli import main
+from moreso.dependence import RelativeDependence
 from moreso.relations import DataError, KnowledgeError
 
+dask = pytest.importorskip("dask", reason="dask")
 dd = pytest.importorskip("dask.dataframe", reason="dask")
 
 NUMBERS = ["gap", "standard_error", "normalized_gap", "normalized_error", "pvalue", "converse_pvalue", "bits"]
@@ -114,6 +118,52 @@ def test_problems_are_those_of_the_whole_table(table: pd.DataFrame) -> None:
         moreso.audit(partitions(table, [5000]), "a: b > c", block=10)
 
 
+def made(number: int, rows: int) -> pd.DataFrame:
+    """Return a partition that is made when it is read."""
+    a, b, c, d = np.random.default_rng(number).normal(size=(4, rows))
+    return pd.DataFrame({"a": a, "b": a + b, "c": c, "d": d + c})
+
+
+def peak_of(partitions: int) -> int:
+    """Return the most memory that an audit of so many partitions of 10,000 rows has in arrays at once."""
+    table = dd.from_map(made, range(partitions), rows=10_000, meta=made(0, 1))
+    with dask.config.set(scheduler="synchronous"):
+        tracemalloc.start()
+        moreso.audit(table, "a: b > c")
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return found
+
+
+def test_more_partitions_need_no_more_memory() -> None:
+    """Both tables are longer than the first rows that are kept."""
+    peak_of(1)  # what is loaded once
+    assert peak_of(60) < 1.2 * peak_of(15)
+
+
+def test_each_pass_reads_a_partition_once_and_measures_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second pass leaves out partitions none of whose rows are needed as they are."""
+    monkeypatch.setattr(_partitions, "MAX_ROWS", 20)
+    monkeypatch.setattr(_partitions, "HEAD", 100)
+    read, measured = [], []
+    statistics = RelativeDependence.statistics
+
+    def reading(number: int) -> pd.DataFrame:
+        read.append(number)
+        return made(number, 100)
+
+    def measuring(self: RelativeDependence, *arguments: Any) -> Any:
+        measured.append(len(arguments[0]))
+        return statistics(self, *arguments)
+
+    monkeypatch.setattr(RelativeDependence, "statistics", measuring)
+    with dask.config.set(scheduler="synchronous"):
+        moreso.audit(dd.from_map(reading, range(40), meta=made(0, 1)), "a: b > c\nd: c > a\nb: +a")
+    needed = {place // 100 for place in range(0, 4000, 200)}
+    assert measured == [100] * 40
+    assert sorted(read) == sorted([*range(40)] * 3 + sorted(needed))
+
+
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     return result.exit_code, result.output
@@ -144,6 +194,8 @@ def test_the_command_reads_folders_patterns_and_files(
     assert code == 2 and "--engine dask" in output
     code, output = run("audit", "whole.parquet", "k.txt", "--engine", "dask", "--scheduler", "nonsense")
     assert code == 2 and "no Dask scheduler answers at nonsense" in output
+    with pytest.raises(ValueError, match="No clients found"):  # which would get all later computations
+        pytest.importorskip("distributed").default_client()
 
 
 def test_dask_is_loaded_on_demand() -> None:

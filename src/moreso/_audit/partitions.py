@@ -1,11 +1,13 @@
 """The audit of a table in partitions (Dask), of which only some are in memory at a time.
 
 Four passes over the partitions, each of which returns little: a summary of the columns; the rows that are needed as
-they are; the statistics of the gaps; and the rows' influences on these, which give standard errors. Only statements
-between single columns use every row; others use evenly spaced ones, as in memory.
+they are; the statistics of the gaps; and the rows' influences on these, which give standard errors. Which rows are
+needed follows from the number of rows before a partition, so that the second pass waits for the first; it reads only
+partitions that have some. Only statements between single columns use every row; others use evenly spaced ones, as in
+memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -46,9 +48,16 @@ from moreso.tabular import (
     level_text,
     plain_table,
     rank_name,
+    share,
     table_problems,
     task,
 )
+
+NARROW = 16.0
+"""Columns that span at most this many bandwidths share their features; wider ones would make those of all larger."""
+
+WIDEST = 80.0
+"""Columns that span more bandwidths than this have no statistics: their features have a rank of 140 or more."""
 
 EPOCH = pd.Timestamp(0)
 """The time that becomes 0, in all partitions."""
@@ -89,23 +98,45 @@ class Column:
 
 
 class Summary(NamedTuple):
-    """What is known of some rows.
+    """What is known of the rows of some partitions.
 
     Args:
-        rows: the number of rows.
         columns: what is known of each column.
-        complete: for each set of columns that a statement names, the number of rows that have all of them.
+        counts: for each partition, the number of rows, and for each set of columns that a statement names, the number
+            of rows that have all of them.
     """
 
-    rows: int
     columns: dict[str, Column]
-    complete: tuple[int, ...]
+    counts: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return int(self.counts[:, 0].sum())
 
     def merge(self, other: "Summary") -> "Summary":
         """Return what is known of both."""
         columns = {name: own.merge(other.columns[name]) for name, own in self.columns.items()}
-        complete = tuple(one + two for one, two in zip(self.complete, other.complete, strict=True))
-        return Summary(self.rows + other.rows, columns, complete)
+        return Summary(columns, np.concatenate([self.counts, other.counts]))
+
+
+class Pattern(NamedTuple):
+    """Statements that have the same complete rows.
+
+    Args:
+        columns: those of their columns that lack values in some rows.
+        counts: for each partition, the number of complete rows.
+        statements: the places of the statements.
+    """
+
+    columns: frozenset[str]
+    counts: np.ndarray
+    statements: list[int]
+
+    @property
+    def rows(self) -> int:
+        """The number of complete rows."""
+        return int(self.counts.sum())
 
 
 class Picks(NamedTuple):
@@ -114,17 +145,17 @@ class Picks(NamedTuple):
     Args:
         reference: at most 5000 evenly spaced rows.
         head: the first 100,000 rows, which tell whether neighbouring rows correlate.
-        complete: for each set of columns that is measured by some rows, all its complete rows or evenly spaced ones.
+        complete: for each pattern, all its complete rows or evenly spaced ones.
     """
 
     reference: pd.DataFrame
     head: pd.DataFrame
-    complete: dict[int, pd.DataFrame]
+    complete: list[pd.DataFrame]
 
     @property
     def all(self) -> pd.DataFrame:
         """All of them but the head, which show also columns that few rows have."""
-        every = pd.concat([self.reference, *self.complete.values()])
+        every = pd.concat([self.reference, *self.complete])
         return every[~every.index.duplicated()].sort_index()
 
 
@@ -135,7 +166,7 @@ class Plan:
     Args:
         names: the features.
         scales: how they become numbers.
-        modules: the statements between single columns, for each set of columns that have to be present.
+        modules: the statements between single columns; those of one module have the same complete rows.
         places: the columns of numbers that each of them needs.
         ends: the least and the greatest number of each column.
         dtype: the precision.
@@ -148,14 +179,12 @@ class Plan:
     ends: torch.Tensor
     dtype: type
 
-    def batches(self, frame: pd.DataFrame) -> list[tuple[np.ndarray, torch.Tensor]]:
-        """Return, for each module, which rows of a partition are complete, and these rows as numbers."""
+    def batches(self, frame: pd.DataFrame) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Yield, for each module, which rows of a partition are complete, and these rows as numbers."""
         rows = self.scales.measure(_plain(frame, self.names), self.names, self.dtype)
-        found = []
         for own in self.places:
             complete = ~np.isnan(rows[:, own]).any(axis=1)
-            found.append((complete, torch.from_numpy(rows[complete])))
-        return found
+            yield complete, torch.from_numpy(rows if complete.all() else rows[complete])
 
     def statistics(self, frame: pd.DataFrame) -> list[Statistics | None]:
         """Return what a partition contributes to the gaps of each module."""
@@ -165,7 +194,10 @@ class Plan:
     def influences(
         self, frame: pd.DataFrame, before: int, known: Sequence[Statistics]
     ) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
-        """Return sums of the squared influences of a partition's rows, and of influences in cells, for each module.
+        """Return sums over a partition's rows, for each module.
+
+        They are the squared influences on the plain gaps and then on the normalised ones, and the influences on the
+        plain gaps in cells.
 
         Args:
             frame: the partition.
@@ -175,17 +207,20 @@ class Plan:
         cells = hashed_cells(np.arange(before, before + len(frame)))
         found: list[tuple[torch.Tensor, torch.Tensor] | None] = []
         for module, statistics, (complete, rows) in zip(self.modules, known, self.batches(frame), strict=True):
-            gaps = module.gaps_of(rows, self.ends, statistics) if len(rows) else None
-            found.append(None if gaps is None else gaps.sums(torch.from_numpy(cells[complete])))
+            if not len(rows):
+                found.append(None)
+                continue
+            squares, sums = module.gaps_of(rows, self.ends, statistics).sums(torch.from_numpy(cells[complete]))
+            found.append((squares, sums[: len(module.knowledge)].clone()))
         return found
 
 
 def audit_partitions(data: Frame, knowledge: Knowledge | str, *, level: float = 0.05) -> Audit:
     """Test every statement on a Dask DataFrame; see `audit` for the arguments.
 
-    Gaps, standard errors and p-values are those of the audit in memory, but for columns that span more than
-    `RelativeDependence.has_statistics` allows, which use evenly spaced rows. Half-samples are taken of at most 5000
-    evenly spaced rows. A table of at most 5000 rows is audited in memory.
+    Gaps, standard errors and p-values are those of the audit in memory, but for columns that span more bandwidths than
+    `WIDEST`, which use evenly spaced rows. Half-samples are taken of at most 5000 evenly spaced rows. A table of at
+    most 5000 rows is audited in memory.
 
     Raises:
         KnowledgeError, DataError, ValueError: as `audit`.
@@ -195,16 +230,14 @@ def audit_partitions(data: Frame, knowledge: Knowledge | str, *, level: float = 
     names = list(known.features)
     parts = list(data[[name for name in data.columns if str(name) in names]].to_delayed())
     sets = list(dict.fromkeys(map(_columns, known)))
-    summaries: list[Summary] = compute([task(_summarise, part, names, sets) for part in parts])
-    total = summaries[0]
-    for each in summaries[1:]:
-        total = total.merge(each)
+    total: Summary = join_results([task(_summarise, part, names, sets) for part in parts], _merge)
     if total.rows <= MAX_ROWS:
         return audit_rows(pd.concat(compute(parts), ignore_index=True), known, level=level)
-    picks = _pick(parts, summaries, total, names, sets)
+    patterns = _patterns(known, sets, total)
+    picks = _pick(parts, total, names, patterns)
     raise_problems(data=[*_problems(total), *table_problems(picks.all, names, directed=known.directed)])
     scales = _scales(picks.all, names, known, total)
-    found, spread = _gaps(known, names, scales, parts, summaries, total, picks, sets)
+    found, spread = _gaps(known, names, scales, parts, total, picks, patterns)
     head = scales.measure(_plain(picks.head, names), names)
     levels = {name: len(each) for name, each in scales.levels.items()}
     shape = Shape(total.rows, 1, block_length(head), levels)
@@ -215,7 +248,26 @@ def _columns(statement: Statement) -> frozenset[str]:
     return frozenset(name for group in statement.groups for name in group)
 
 
-def _add(lists: Sequence[list[Any]]) -> list[Any]:
+def _patterns(known: Knowledge, sets: Sequence[frozenset[str]], total: Summary) -> list[Pattern]:
+    """Return which statements have the same complete rows: those with the same columns among those that lack values."""
+    lacking = frozenset(name for name, column in total.columns.items() if column.count < total.rows)
+    found: dict[frozenset[str], Pattern] = {}
+    for index, statement in enumerate(known):
+        own = _columns(statement)
+        counts = total.counts[:, 1 + sets.index(own)]
+        found.setdefault(own & lacking, Pattern(own & lacking, counts, [])).statements.append(index)
+    return list(found.values())
+
+
+def _merge(*summaries: Summary) -> Summary:
+    """Return what is known of all."""
+    total = summaries[0]
+    for each in summaries[1:]:
+        total = total.merge(each)
+    return total
+
+
+def _add(*lists: list[Any]) -> list[Any]:
     """Return the sum of lists, place by place; None counts as nothing, and pairs of tensors are added each."""
     found = list(lists[0])
     for values in lists[1:]:
@@ -270,9 +322,10 @@ def _summarise(frame: pd.DataFrame, names: Sequence[str], sets: Sequence[frozens
             mean = float(values.mean())
             squares = float(np.square(values - mean).sum())
         columns[name] = Column(len(values), float(values.min()), float(values.max()), mean, squares)
-    known = table.notna()
-    complete = tuple(int(known[list(each)].all(axis=1).sum()) for each in sets)
-    return Summary(len(table), columns, complete)
+    lacking = frozenset(name for name, column in columns.items() if column.count < len(table))
+    known = table[sorted(lacking)].notna()
+    complete = {own: int(known[sorted(own)].all(axis=1).sum()) for own in {each & lacking for each in sets}}
+    return Summary(columns, np.array([[len(table), *(complete[each & lacking] for each in sets)]]))
 
 
 def _problems(total: Summary) -> list[str]:
@@ -291,53 +344,50 @@ def _problems(total: Summary) -> list[str]:
     return found
 
 
-def _pick(
-    parts: Sequence[Frame],
-    summaries: Sequence[Summary],
-    total: Summary,
-    names: Sequence[str],
-    sets: Sequence[frozenset[str]],
-) -> Picks:
+def _pick(parts: Sequence[Frame], total: Summary, names: Sequence[str], patterns: Sequence[Pattern]) -> Picks:
     """Return the rows that are needed as they are."""
-    steps = [-(-count // MAX_ROWS) for count in total.complete]
-    tasks, before, complete = [], 0, [0] * len(sets)
-    for part, own in zip(parts, summaries, strict=True):
-        tasks.append(task(_pick_some, part, names, sets, before, -(-total.rows // MAX_ROWS), complete, steps))
-        before += own.rows
-        complete = [one + two for one, two in zip(complete, own.complete, strict=True)]
-    references, heads, others = zip(*compute(tasks), strict=True)
-    chosen = {place: pd.concat([each[place] for each in others]) for place in range(len(sets))}
-    return Picks(pd.concat(references), pd.concat(heads), chosen)
+    # If all rows are complete, the reference has them.
+    others = [pattern for pattern in patterns if pattern.rows < total.rows]
+    counts = np.stack([total.counts[:, 0], *(pattern.counts for pattern in others)], axis=1)
+    before = counts.cumsum(axis=0) - counts
+    steps = np.maximum(1, -(-counts.sum(axis=0) // MAX_ROWS))
+    first = -before % steps
+    needed = (first < counts).any(axis=1) | (before[:, 0] < HEAD)
+    columns = share([sorted(pattern.columns) for pattern in others])
+    tasks = [
+        task(_pick_some, parts[place], names, columns, int(before[place, 0]), first[place], steps)
+        for place in np.flatnonzero(needed).tolist()
+    ]
+    references, heads, *chosen = [pd.concat(each) for each in zip(*compute(tasks), strict=True)]
+    complete = iter(chosen)
+    return Picks(references, heads, [references if each.rows == total.rows else next(complete) for each in patterns])
 
 
 def _pick_some(
     frame: pd.DataFrame,
     names: Sequence[str],
-    sets: Sequence[frozenset[str]],
+    columns: Sequence[Sequence[str]],
     before: int,
-    step: int,
-    complete: Sequence[int],
-    steps: Sequence[int],
-) -> tuple[pd.DataFrame, pd.DataFrame, list[pd.DataFrame]]:
-    """Return the rows of a partition that are needed as they are.
+    first: np.ndarray,
+    steps: np.ndarray,
+) -> list[pd.DataFrame]:
+    """Return the rows of a partition that are needed as they are, as copies: views would keep all of it in memory.
 
     Args:
         frame: the partition.
         names: the features.
-        sets: the sets of columns that statements name.
+        columns: for each pattern, the columns that lack values.
         before: the number of rows before the partition.
-        step: every so many rows are for reference.
-        complete: the number of complete rows before the partition, for each set.
-        steps: every so many complete rows are needed, for each set; 0 if none.
+        first: the first row for reference, and then the first complete row that is needed, for each pattern.
+        steps: every so many of them are needed.
     """
     table = as_table(frame)[list(names)]
     table = table.set_axis(pd.RangeIndex(before, before + len(table)), axis=0)
     present = table.notna()
-    others = []
-    for own, passed, every in zip(sets, complete, steps, strict=True):
-        whole = table[present[list(own)].all(axis=1)]
-        others.append(whole[-passed % every :: every] if every else whole[:0])
-    return table[-before % step :: step], table[: max(0, HEAD - before)], others
+    every = [np.arange(len(table)), *(np.flatnonzero(present[own].all(axis=1)) for own in columns)]
+    chosen = [each[start::step] for each, start, step in zip(every, first, steps, strict=True)]
+    chosen.insert(1, every[0][: max(0, HEAD - before)])
+    return [table.iloc[each] for each in chosen]
 
 
 def _scales(rows: pd.DataFrame, names: Sequence[str], known: Knowledge, total: Summary) -> Scales:
@@ -375,10 +425,9 @@ def _gaps(
     names: list[str],
     scales: Scales,
     parts: Sequence[Frame],
-    summaries: Sequence[Summary],
     total: Summary,
     picks: Picks,
-    sets: Sequence[frozenset[str]],
+    patterns: Sequence[Pattern],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the numbers of all findings, and the contribution of each cell of rows to each gap."""
     reference = scales.measure(_plain(picks.reference, names), names)
@@ -391,18 +440,22 @@ def _gaps(
     cells = 0
     # By statistics of all rows: positions of statements, and what measures them.
     by_all: list[tuple[list[int], RelativeDependence]] = []
-    for place, own in enumerate(sets):
-        indices = [index for index, statement in enumerate(known) if _columns(statement) == own]
-        count = total.complete[place]
+    for pattern, frame in zip(patterns, picks.complete, strict=True):
+        indices, count = pattern.statements, pattern.rows
         found["rows"][indices] = count
         if count < MIN_ROWS:
             continue
-        alone = [index for index in indices if _measurable(expanded[index], columns, reference, ends, count)]
-        rest = [index for index in indices if index not in alone]
-        if alone:
-            by_all.append((alone, _module(expanded, alone, columns, reference)))
+        # The widest column of a module makes the features of all its columns larger.
+        alone: dict[float, list[int]] = {}
+        rest = []
+        for index in indices:
+            span = _span(expanded[index], columns, reference, ends)
+            if count <= MAX_ROWS or span > WIDEST:
+                rest.append(index)
+            else:
+                alone.setdefault(np.ceil(np.log2(max(span, NARROW))), []).append(index)
+        by_all += [(own, _module(expanded, own, columns, reference)) for own in alone.values()]
         if rest:
-            frame = picks.complete[place]
             rows, order = scales.measure(_plain(frame, names), names), np.arange(len(frame))
             own_cells = hashed_cells(frame.index.to_numpy())
             values, sums = measure_gaps(
@@ -416,18 +469,22 @@ def _gaps(
         dtype = np.float32 if total.rows > LONG else np.float64
         places = [[columns.index(name) for group in module.groups for name in group] for module in modules]
         plan = Plan(names, scales, modules, places, ends, dtype)
-        statistics = join_results([task(plan.statistics, part) for part in parts], _add)
-        before = np.cumsum([0, *(own.rows for own in summaries)]).tolist()
+        shared = share(plan)
+        statistics = join_results([task(Plan.statistics, shared, part) for part in parts], _add)
+        known_to_all, before = share(statistics), np.cumsum([0, *total.counts[:, 0]]).tolist()
         influences = join_results(
-            [task(plan.influences, part, start, statistics) for part, start in zip(parts, before, strict=False)], _add
+            [
+                task(Plan.influences, shared, part, start, known_to_all)
+                for part, start in zip(parts, before, strict=False)
+            ],
+            _add,
         )
         for (indices, module), own, sums in zip(by_all, statistics, influences, strict=True):
             gaps = module.gaps_of(torch.empty(0, len(columns), dtype=torch.float64), ends, own)
             own_rows = torch.from_numpy(reference[~np.isnan(reference[:, _used(module, columns)]).any(axis=1)])
             for name, value in _numbers(module, gaps, own, sums, own_rows).items():
                 found[name][indices] = value
-            half = len(indices)
-            spread |= dict(zip(indices, (sums[1][:half] / own.rows).numpy(), strict=True))
+            spread |= dict(zip(indices, (sums[1] / own.rows).numpy(), strict=True))
     cells = max((len(each) for each in spread.values()), default=1)
     table = np.zeros((len(known), cells))
     for index, sums in spread.items():
@@ -448,14 +505,12 @@ def _module(
     return RelativeDependence(statements, columns, data=reference, normalize=True)
 
 
-def _measurable(
-    statement: Statement, columns: Sequence[str], reference: np.ndarray, ends: torch.Tensor, count: int
-) -> bool:
-    """Return whether statistics of all rows measure a statement: single columns without very heavy tails."""
-    if count <= MAX_ROWS or any(len(group) > 1 for group in statement.groups):
-        return False
+def _span(statement: Statement, columns: Sequence[str], reference: np.ndarray, ends: torch.Tensor) -> float:
+    """Return how many bandwidths the columns of a statement span at most; infinitely many if a group has several."""
+    if any(len(group) > 1 for group in statement.groups):
+        return np.inf
     module = RelativeDependence(Knowledge((statement,)), columns, data=reference, normalize=True)
-    return isinstance(statement, Direction) or module.has_statistics(ends)
+    return 0.0 if isinstance(statement, Direction) else module.span(ends)
 
 
 def _numbers(

@@ -43,9 +43,6 @@ Features = Sequence[str] | Mapping[str, Callable[[Tensor], Tensor]]
 ROUND_OFF = 1e-12
 """Smaller standard errors are rounding error in double precision: HSIC with a column that varies in one row is 0."""
 
-WIDEST_STATISTICS = 80.0
-"""Columns that span more bandwidths than this have no statistics: their features have a rank of 140 or more."""
-
 WEIGHTED = 2**23
 """The bootstrap takes as many draws at a time as keep this many numbers in memory."""
 
@@ -532,15 +529,15 @@ class RelativeDependence(nn.Module):
             own = self._covariances(scalars, wide)
             return Gaps(found, self.plus, self.minus, constant, directions=own, ends=self.ends, order=self.order)
 
-    def has_statistics(self, ends: Float[Tensor, "2 columns"]) -> bool:
-        """Return whether `statistics` can measure columns that span so much: the rank of the features grows with it.
+    def span(self, ends: Float[Tensor, "2 columns"]) -> float:
+        """Return how many bandwidths the columns span at most: the rank of the features grows with it.
 
         Args:
             ends: the least and the greatest value of each column.
         """
         assert self.bandwidths is not None
         _, ends = self._scaled(ends, ends)
-        return float((ends[1] - ends[0]).max()) <= WIDEST_STATISTICS
+        return float((ends[1] - ends[0]).max())
 
     def statistics(self, batch: Float[Tensor, "n columns"], ends: Float[Tensor, "2 columns"]) -> Statistics:
         """Return what some rows contribute to the gaps of all rows, of single columns and with fixed bandwidths.

@@ -34,6 +34,7 @@ from .survey import places_in as places_in
 from .tasks import Frame as Frame
 from .tasks import compute as compute
 from .tasks import join_results as join_results
+from .tasks import share as share
 from .tasks import task as task
 from .unobserved import Pair as Pair
 from .unobserved import Unobserved as Unobserved

@@ -54,8 +54,9 @@ def scheduler(address: str | None) -> Iterator[None]:
     from dask.distributed import Client  # noqa: PLC0415 (only a scheduler needs it)
 
     try:
-        client = Client(address, timeout=10)
+        # By default, even a client that nothing answers would get all later computations of the process.
+        client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}. Check the address, or leave it out.") from error
-    with client:
+    with client, client.as_current():
         yield

@@ -96,7 +96,7 @@ class Survey:
         """Return those of some pairs of columns that hardly any row has both values of, in the whole table."""
         if not pairs:
             return []
-        together = join_results([task(_count_pairs, part, pairs) for part in self.parts], sum)
+        together = join_results([task(_count_pairs, part, pairs) for part in self.parts], _add)
         return [pair for pair, count in zip(pairs, together, strict=True) if count < MIN_ROWS]
 
 
@@ -154,7 +154,7 @@ def _outermost_of(frame: pd.DataFrame, number: int) -> tuple[list[int], pd.DataF
     return [len(rows)], _outermost(rows)
 
 
-def _join(found: Sequence[tuple[list[int], pd.DataFrame]]) -> tuple[list[int], pd.DataFrame]:
+def _join(*found: tuple[list[int], pd.DataFrame]) -> tuple[list[int], pd.DataFrame]:
     """Return the numbers of rows in several partitions, and the outermost rows of all of them."""
     return [count for counts, _ in found for count in counts], _outermost(_unite([rows for _, rows in found]))
 
@@ -238,6 +238,10 @@ def _exceptions_of(frame: pd.DataFrame, number: int, groups: Sequence[Sequence[s
         whole = np.isin(numbers, (0, 1)).all(axis=1) & (numbers.sum(axis=1) == 1)
         chosen += np.flatnonzero(~whole)[:1].tolist()
     return _rows_of(frame, number, np.array(sorted(set(chosen)), dtype=np.int64))
+
+
+def _add(*counts: np.ndarray) -> np.ndarray:
+    return np.sum(counts, axis=0)
 
 
 def _count_pairs(frame: pd.DataFrame, pairs: Sequence[Pair]) -> np.ndarray:

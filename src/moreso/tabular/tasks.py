@@ -17,6 +17,13 @@ def task(function: Callable[..., Any], *arguments: Any) -> Any:
     return delayed(function)(*arguments)
 
 
+def share(value: Any) -> Any:
+    """Return a value that goes to each worker once, not with every task."""
+    from dask.delayed import delayed  # noqa: PLC0415 (an optional package)
+
+    return delayed(value, traverse=False)
+
+
 def compute(tasks: Sequence[Any]) -> list[Any]:
     """Return the results of tasks."""
     from dask.base import compute  # noqa: PLC0415 (an optional package)
@@ -24,13 +31,13 @@ def compute(tasks: Sequence[Any]) -> list[Any]:
     return list(compute(*tasks))
 
 
-def join_results(tasks: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
+def join_results(tasks: Sequence[Any], join: Callable[..., Any]) -> Any:
     """Return what a function makes of the results of tasks, joined in a tree of tasks.
 
     Args:
         tasks: the tasks, in order.
-        join: makes one result of several; it must not matter which of them it joins first.
+        join: makes one result of several, its arguments, in their order.
     """
     while len(tasks) > 1:
-        tasks = [task(join, list(tasks[start : start + FAN_IN])) for start in range(0, len(tasks), FAN_IN)]
+        tasks = [task(join, *tasks[start : start + FAN_IN]) for start in range(0, len(tasks), FAN_IN)]
     return compute(tasks)[0]
