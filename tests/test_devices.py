@@ -332,3 +332,23 @@ def test_models_that_keep_rows_need_batches_whole() -> None:
 def test_devices_that_cannot_be(settings: Settings, part: str) -> None:
     (problem,) = Synthesizer("factor", settings=settings).problems().settings
     assert part in problem
+
+
+def test_a_seed_that_was_drawn_is_that_of_all_processes(tmp_path: Path) -> None:
+    script = """
+import sys, pandas as pd
+from moreso import Settings, Synthesizer
+table = pd.read_csv("plant.csv")
+settings = Settings(devices=2, strategy="ddp", members=1)
+fitted = Synthesizer("factor", max_epochs=5, settings=settings).fit(table)
+print(f"{fitted.seed_}\\n", end="", flush=True)
+"""
+    (tmp_path / "fit.py").write_text(script)
+    pd.DataFrame(rows().numpy(), columns=NAMES).to_csv(tmp_path / "plant.csv", index=False)
+    clean = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
+    found = subprocess.run(
+        [sys.executable, "fit.py"], cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert len(found.stdout.split()) == 2, (found.stdout, found.stderr)
+    assert len(set(found.stdout.split())) == 1

@@ -564,7 +564,7 @@ def test_what_no_row_shows_is_pushed_less_far() -> None:
     for rows, margin in ((table, 4.0), (apart, 2.0)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            plan = estimator._plan(Synthesizer("factor", "y: +z > w", random_state=0), rows)
+            plan = estimator._plan(Synthesizer("factor", "y: +z > w"), rows, 0)
         penalty = plan.task.penalty
         assert isinstance(penalty, Regularizer)
         assert penalty.margin == margin

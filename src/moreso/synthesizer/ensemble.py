@@ -147,13 +147,11 @@ class Trainer:
             members: the most models that it trained.
             suffixes: the suffixes of their names.
         """
-        if self.checkpoint is None:
-            return
         self.fabric.barrier()
-        for suffix in suffixes if self.fabric.is_global_zero else ():
-            for turn in range(members):
-                for file in training.files_of(self.checkpoint + suffix + (f"-{turn + 1}" if turn else "")):
-                    file.unlink(missing_ok=True)
+        if self.checkpoint is not None and self.fabric.is_global_zero:
+            ends = [suffix + (f"-{turn + 1}" if turn else "") for suffix in suffixes for turn in range(members)]
+            for file in (file for end in ends for file in training.files_of(self.checkpoint + end)):
+                file.unlink(missing_ok=True)
         self.fabric.barrier()
 
 

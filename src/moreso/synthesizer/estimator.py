@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -560,7 +561,14 @@ def fit_all(
             "synthesizers that are fitted at once must share weight, ratio, validation share, epochs, devices, "
             "strategy and precision. Fit the others by themselves."
         )
-    plans = [_plan(synthesizer, table) for synthesizer, table in zip(synthesizers, given, strict=True)]
+    first = synthesizers[0]
+    settings = first.settings or Settings()
+    fabric = training.machine(first.device, settings.precision, settings.devices)
+    fabric.launch()
+    # A seed that was drawn differs from process to process.
+    own = json.dumps([_seed(synthesizer) for synthesizer in synthesizers])
+    seeds = json.loads(training.Processes.of(fabric).send_text(own))
+    plans = [_plan(*each) for each in zip(synthesizers, given, seeds, strict=True)]
     raise_problems(
         data=[
             problem
@@ -571,11 +579,7 @@ def fit_all(
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         warnings.warn(note, stacklevel=3)
     tasks = [plan.task for plan in plans]
-    first = synthesizers[0]
-    settings = first.settings or Settings()
     models = sum(task.models for task in tasks)
-    fabric = training.machine(first.device, settings.precision, settings.devices)
-    fabric.launch()
     shows = first.progress and fabric.is_global_zero
     with nullcontext(bar) if bar else training.Bar(shown=shows).showing() as shown:
         shown.expect(models)
@@ -697,10 +701,14 @@ class _Plan:
         return len(self.task.rows.stops) if isinstance(self.task.rows, Streamed) else 0
 
 
-def _plan(synthesizer: Synthesizer, given: pd.DataFrame | Survey) -> _Plan:
-    settings = synthesizer.settings or Settings()
+def _seed(synthesizer: Synthesizer) -> int:
+    """Return the seed of a fit, which is drawn if none was given."""
     state = synthesizer.random_state
-    seed = seed_of(np.random.default_rng() if state is None else state)
+    return seed_of(np.random.default_rng() if state is None else state)
+
+
+def _plan(synthesizer: Synthesizer, given: pd.DataFrame | Survey, seed: int) -> _Plan:
+    settings = synthesizer.settings or Settings()
     survey = given if isinstance(given, Survey) else None
     table = given.reference if isinstance(given, Survey) else given
     labels = _labels(table if survey is None else survey.data)
