@@ -25,23 +25,40 @@ CALLS = "all_reduce", "all_gather", "broadcast"
 WORKLOAD = f"fit of {ROWS:,} rows x {COLUMNS} columns, {STATEMENTS} statements, on two processes"
 
 
-class Clock:
-    """Adds up the time that calls take, in seconds."""
+class Messages:
+    """The seconds that each message took, and whether a push sent it.
+
+    Args:
+        pushing: whether a push is being computed.
+    """
 
     def __init__(self) -> None:
-        self.total = 0.0
+        self.pushing = False
+        self.seconds: list[tuple[float, bool]] = []
 
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, timed."""
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that sends messages, timed."""
 
-        def timed(*arguments: Any, **settings: Any) -> Any:
+        def call(*arguments: Any, **settings: Any) -> Any:
             start = time.perf_counter()
             try:
                 return function(*arguments, **settings)
             finally:
-                self.total += time.perf_counter() - start
+                self.seconds.append((time.perf_counter() - start, self.pushing))
 
-        return timed
+        return call
+
+    def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that pushes, during which messages are those of the regularizer."""
+
+        def call(*arguments: Any, **settings: Any) -> Any:
+            self.pushing = True
+            try:
+                return function(*arguments, **settings)
+            finally:
+                self.pushing = False
+
+        return call
 
 
 def member() -> Member:
@@ -56,7 +73,7 @@ def member() -> Member:
 
 
 def work(rank: int, size: int, folder: str) -> None:
-    """What one process measures: seconds of a step, of messages in pushes, and of the other messages."""
+    """What one process measures: the seconds of a step, and of each message."""
     torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29417"}
@@ -65,28 +82,15 @@ def work(rank: int, size: int, folder: str) -> None:
     schedule, guidance = Schedule(max_epochs=EPOCHS), Guidance(ratio=1.2, every=4)
     own = member()
     steps = EPOCHS * -(-ROWS // schedule.batch(ROWS))
-    pushes, others = Clock(), Clock()
-    current = [others]
-
-    def add(push: Push, *arguments: Any, **settings: Any) -> Any:
-        current[0] = pushes
-        try:
-            return whole(push, *arguments, **settings)
-        finally:
-            current[0] = others
-
-    whole = Push.add
-    with patch.object(Push, "add", add):
-        originals = {name: getattr(dist, name) for name in CALLS}
-        calls: dict[str, Any] = {
-            name: lambda *a, _f=each, **k: current[0].around(_f)(*a, **k) for name, each in originals.items()
-        }
-        with patch.multiple(dist, **calls):
-            start = time.perf_counter()
-            train([own], guidance=guidance, schedule=schedule, fabric=fabric, strategy="ddp")
-            seconds = time.perf_counter() - start
+    messages = Messages()
+    calls: dict[str, Any] = {name: messages.timed(getattr(dist, name)) for name in CALLS}
+    with patch.multiple(dist, **calls), patch.object(Push, "add", messages.watched(Push.add)):
+        start = time.perf_counter()
+        train([own], guidance=guidance, schedule=schedule, fabric=fabric, strategy="ddp")
+        seconds = time.perf_counter() - start
     dist.barrier()
-    torch.save([each / steps for each in (seconds, pushes.total, others.total)], Path(folder, f"{rank}.pt"))
+    found = {"step": seconds / steps, "steps": steps, "messages": torch.tensor(messages.seconds)}
+    torch.save(found, Path(folder, f"{rank}.pt"))
 
 
 def main() -> None:
@@ -96,16 +100,17 @@ def main() -> None:
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             spawn(work, (2, folder), nprocs=2)
-            # What the processes wait for each other is not communication: the last to come waits least.
-            both = zip(*(torch.load(Path(folder, f"{rank}.pt")) for rank in range(2)), strict=True)
-            rounds.append(
-                [max(both_seconds) if place == 0 else min(both_seconds) for place, both_seconds in enumerate(both)]
-            )
-    cases = "a step", "messages of the regularizer and its gradient", "the other messages"
+            one, other = (torch.load(Path(folder, f"{rank}.pt")) for rank in range(2))
+        # The first of two processes waits for the other's computations; what the second waits is communication.
+        seconds = torch.minimum(one["messages"][:, 0], other["messages"][:, 0])
+        pushed = one["messages"][:, 1] > 0
+        parts = (float(seconds[chosen].sum()) / one["steps"] for chosen in (pushed, ~pushed))
+        rounds.append((max(one["step"], other["step"]), *parts))
+    cases = "a step", "messages of the regularizer, its gradient included", "the other messages"
     unit = statistics.median(each[0] for each in rounds)
-    for case, seconds in zip(cases, zip(*rounds, strict=True), strict=True):
-        low, _, high = statistics.quantiles(seconds, n=4)
-        middle = statistics.median(seconds)
+    for case, times in zip(cases, zip(*rounds, strict=True), strict=True):
+        low, _, high = statistics.quantiles(times, n=4)
+        middle = statistics.median(times)
         bench.add(WORKLOAD, case, seconds=middle, quartiles=[low, high], ratio=middle / unit, rounds=len(rounds))
     bench.write()
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moreso.dependence.processes import Group, count_over, total
+from moreso.dependence.processes import Group, Rows, total
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Covariances:
         signs: the stated sign of each pair, 1 or -1.
         normalize: divide by the standard deviations: the correlation of the scores.
         group: the processes whose samples count as one batch.
+        rows: the rows of all of them.
         known: the moments of the scores of all rows, if these are some of more rows.
 
     Attributes:
@@ -75,11 +76,12 @@ class Covariances:
         *,
         normalize: bool = False,
         group: Group | None = None,
+        rows: Rows | None = None,
         known: "ScoreMoments | None" = None,
     ) -> None:
         self._left, self._right, self._signs, self._normalize = left, right, signs.to(z.dtype), normalize
         self.own, self.group = z.shape[-2], group
-        self.count, _ = count_over(self.own, z.device, group) if known is None else (known.rows, 0)
+        self.count = (rows or Rows(self.own, 0)).number if known is None else known.rows
         scores = torch.special.ndtr(z)
         if known is not None:
             mean = known.mean.to(z.dtype)

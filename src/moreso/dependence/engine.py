@@ -15,7 +15,7 @@ from moreso.dependence.exact import Exact
 from moreso.dependence.kernels import ends_of, gradient_problem, median_bandwidth
 from moreso.dependence.lowrank import LowRank
 from moreso.dependence.moments import Moments, Pairs
-from moreso.dependence.processes import Group, count_over, gather, total
+from moreso.dependence.processes import Group, Rows, gather, total
 from moreso.dependence.samples import Samples, as_tensor
 
 MIN_ROWS = 4
@@ -62,6 +62,7 @@ class Dependence:
         ends: the least and the greatest sample of each scalar group, if they are known; over all processes.
         group: the processes whose samples count as one batch; `ends` is needed then. Scalar groups exchange means and
             cross products alone; wide groups, very heavy tails and batches of fewer than 100 rows exchange samples.
+        rows: the rows of all of them.
         known: the moments of all rows (`low_moments`), if these are some of more rows. Then the values are those of all
             rows, without gradient, and influences those of these rows on them; `ends` is needed.
 
@@ -88,10 +89,12 @@ class Dependence:
         tolerance: float = TOLERANCE,
         ends: Float[Tensor, "2 *members scalars"] | None = None,
         group: Group | None = None,
+        rows: Rows | None = None,
         known: Moments | None = None,
     ) -> None:
         self.own, self.group, self.normalize = scalars.shape[-2], group, normalize
-        self.count, self._before = count_over(self.own, scalars.device, group) if known is None else (known.rows, 0)
+        rows = rows or Rows(self.own if known is None else known.rows, 0)
+        self.count, self._before = rows
         check_rows(self.count)
         if not pairs:
             raise ValueError("'pairs' is empty, so there is nothing to compute. Give at least one pair of groups.")
@@ -124,8 +127,8 @@ class Dependence:
             count = scalars.shape[-1]
             chosen = [g for g in plan.groups if g < count]
             own = scalars if len(chosen) == count else scalars[..., chosen]
-            own = gather(own, group)
-            others = [gather(wide[g - count], group) for g in plan.groups if g >= count]
+            own = gather(own, rows, group)
+            others = [gather(wide[g - count], rows, group) for g in plan.groups if g >= count]
             exact = [
                 (Exact(first, rest, plan.exact), first, rest)
                 for first, *rest in _pieces(own, *others, numbers=len(plan.groups) * self.count**2)

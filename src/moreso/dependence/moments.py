@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from moreso.dependence.kernels import CosineBasis
-from moreso.dependence.processes import Group, count_over, total
+from moreso.dependence.processes import Group, total
 
 BLOCK = 128
 """Minimum height of the blocks in which a symmetric product is computed."""
@@ -119,11 +119,14 @@ class Moments:
         """Return the moments of the rows of all processes, in double precision if there are several."""
         if group is None:
             return self
-        rows, _ = count_over(self.rows, self.mean.device, group)
-        mean = total(self.mean.double() * (self.rows / rows), group)
-        shift = (self.mean.double() - mean) * self.rows**0.5
-        cross = total(self.cross.double() + self._outer(shift), group)
-        return Moments(rows, mean, cross, self.pairs, self.basis)
+        # One message, of products that are not centred: features are at most 1, so double precision bears it.
+        own = self.mean.double()
+        count = torch.tensor([self.rows], dtype=own.dtype, device=own.device)
+        sums = count, self.rows * own, self.cross.double() + self._outer(self.rows**0.5 * own)
+        whole = total(torch.cat([each.flatten() for each in sums]), group).split([each.numel() for each in sums])
+        rows, mean, cross = (part.view_as(each) for part, each in zip(whole, sums, strict=True))
+        mean = mean / rows
+        return Moments(int(rows), mean, cross - self._outer(rows.sqrt() * mean), self.pairs, self.basis)
 
     def _outer(self, shift: Float[Tensor, "*members groups rank"]) -> Tensor:
         """Return the products of what belongs to the groups, in the form of `cross`."""

@@ -5,7 +5,7 @@ own samples, so gradients pass through these functions as if what the others con
 return what they get if there is no group of processes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -21,30 +21,42 @@ def total(x: Tensor, group: Group | None) -> Tensor:
     return x if group is None else _Total.apply(x, group)
 
 
-def count_over(rows: int, device: torch.device, group: Group | None) -> tuple[int, int]:
-    """Return the number of rows of all processes, and how many of them come before those of this one."""
+class Rows(NamedTuple):
+    """The rows of all processes.
+
+    Args:
+        number: their number.
+        before: how many of them come before those of this process.
+    """
+
+    number: int
+    before: int
+
+
+def ends_over(
+    ends: Float[Tensor, "2 *members d"], rows: int, group: Group | None
+) -> tuple[Float[Tensor, "2 *members d"], Rows]:
+    """Return the least and the greatest sample of each column over all processes, NaN if any is, and their rows.
+
+    Args:
+        ends: those of this process.
+        rows: the number of its rows.
+        group: the processes.
+    """
     if group is None:
-        return rows, 0
-    every = [torch.empty(1, dtype=torch.long, device=device) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(every, torch.tensor([rows], device=device), group=group)
-    counts = torch.cat(every).tolist()
-    return sum(counts), sum(counts[: dist.get_rank(group)])
+        return ends, Rows(rows, 0)
+    own = torch.cat([ends.double().flatten(), ends.new_tensor([rows], dtype=torch.double)])
+    every = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(every, own, group=group)
+    both = torch.stack([each[:-1] for each in every]).view(-1, *ends.shape).to(ends.dtype)
+    counts = [int(each[-1]) for each in every]
+    found = torch.stack([both[:, 0].amin(0), both[:, 1].amax(0)])
+    return found, Rows(sum(counts), sum(counts[: dist.get_rank(group)]))
 
 
-def ends_over(ends: Float[Tensor, "2 *members d"], group: Group | None) -> Float[Tensor, "2 *members d"]:
-    """Return the least and the greatest sample of each column over all processes; NaN if any sample is NaN."""
-    if group is None:
-        return ends
-    # Both ends in one message; NaN does not survive a maximum everywhere, so it travels on its own.
-    both = torch.stack([-ends[0], ends[1], ends.isnan().any(0).to(ends.dtype)])
-    both = both.nan_to_num(-torch.inf)
-    dist.all_reduce(both, dist.ReduceOp.MAX, group=group)
-    return torch.stack([-both[0], both[1]]).masked_fill(both[2] > 0, torch.nan)
-
-
-def gather(x: Float[Tensor, "*members m d"], group: Group | None) -> Float[Tensor, "*members n d"]:
+def gather(x: Float[Tensor, "*members m d"], rows: Rows, group: Group | None) -> Float[Tensor, "*members n d"]:
     """Return the rows of all processes, in the order of their ranks, with the gradient of the own rows."""
-    return x if group is None else _Gather.apply(x, group)
+    return x if group is None else _Gather.apply(x, rows, group)
 
 
 class _Total(torch.autograd.Function):
@@ -61,16 +73,15 @@ class _Total(torch.autograd.Function):
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
-        rows = x.movedim(-2, 0).contiguous()
-        count, before = count_over(len(rows), x.device, group)
+    def forward(ctx: Any, x: Tensor, rows: Rows, group: Group) -> Tensor:
+        own = x.movedim(-2, 0).contiguous()
         # A sum of parts that are zero elsewhere, since parts may differ in length.
-        whole = rows.new_zeros(count, *rows.shape[1:])
-        ctx.own = slice(before, before + len(rows))
-        whole[ctx.own] = rows
+        whole = own.new_zeros(rows.number, *own.shape[1:])
+        ctx.own = slice(rows.before, rows.before + len(own))
+        whole[ctx.own] = own
         dist.all_reduce(whole, group=group)
         return whole.movedim(0, -2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient[..., ctx.own, :], None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient[..., ctx.own, :], None, None

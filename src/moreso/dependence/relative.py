@@ -33,7 +33,7 @@ from moreso.dependence.kernels import (
 )
 from moreso.dependence.moments import Moments
 from moreso.dependence.null import null_deviation, null_pvalue
-from moreso.dependence.processes import Group, ends_over
+from moreso.dependence.processes import Group, Rows, ends_over
 from moreso.dependence.samples import Samples, as_tensor
 from moreso.relations import Direction, Knowledge, KnowledgeError
 
@@ -493,8 +493,9 @@ class RelativeDependence(nn.Module):
             check_rows(scalars.shape[-2])
         elif self.bandwidths is None:
             raise ValueError("several processes share no bandwidths. Pass training rows as 'data', the same in all.")
-        ends = ends_over(ends_of(scalars), self.group)
-        others = [ends_over(ends_of(sample), self.group) for sample in wide]
+        own = scalars.shape[-2]
+        ends, rows = ends_over(ends_of(scalars), own, self.group)
+        others = [ends_over(ends_of(sample), own, self.group)[0] for sample in wide]
         constant = self._constant(ends, others)
         if constant is not None:
             self._check_finite(scalars, wide)
@@ -525,9 +526,10 @@ class RelativeDependence(nn.Module):
                     tolerance=self.tolerance,
                     ends=ends,
                     group=self.group,
+                    rows=rows,
                 )
-            own = self._covariances(scalars, wide)
-            return Gaps(found, self.plus, self.minus, constant, directions=own, ends=self.ends, order=self.order)
+            directions = self._covariances(scalars, wide, rows)
+            return Gaps(found, self.plus, self.minus, constant, directions=directions, ends=self.ends, order=self.order)
 
     def span(self, ends: Float[Tensor, "2 columns"]) -> float:
         """Return how many bandwidths the columns span at most: the rank of the features grows with it.
@@ -589,7 +591,7 @@ class RelativeDependence(nn.Module):
         scalars, ends = (each.index_select(-1, self.columns) / widths for each in (batch, ends.to(batch.dtype)))
         return scalars, ends
 
-    def _covariances(self, scalars: Tensor, wide: Sequence[Tensor]) -> Covariances | None:
+    def _covariances(self, scalars: Tensor, wide: Sequence[Tensor], rows: Rows) -> Covariances | None:
         """Return the covariances of the scores of the features that directions name, from samples in bandwidths."""
         count = scalars.shape[-1]
         if not len(self.directed):
@@ -599,7 +601,8 @@ class RelativeDependence(nn.Module):
         else:
             z = scalars if len(self.directed) == count else scalars.index_select(-1, self.directed)
         left, right = torch.searchsorted(self.directed, self.ends)
-        return Covariances(self._in_scores(z), left, right, self.signs, normalize=self.normalize, group=self.group)
+        z = self._in_scores(z)
+        return Covariances(z, left, right, self.signs, normalize=self.normalize, group=self.group, rows=rows)
 
     def _in_scores(self, z: Float[Tensor, "*members n directed"]) -> Float[Tensor, "*members n directed"]:
         """Return the features that directions name, in bandwidths, around their centres."""

@@ -44,7 +44,7 @@ class Processes:
     @classmethod
     def of(cls, fabric: Fabric) -> "Processes":
         """Return those that a Fabric has launched."""
-        if fabric.world_size == 1 or not dist.is_initialized():
+        if not dist.is_available() or not dist.is_initialized() or fabric.world_size == 1:
             return cls()
         return cls(fabric.global_rank, fabric.world_size, fabric.device)
 
