@@ -259,7 +259,7 @@ def train(
         done |= dict(zip(own.places, histories, strict=True))
         if histories[-1].interrupted:
             break
-    if apart:
+    if apart and processes.size > 1:
         done = _exchange(members, done, processes)
     count = next((place for place in range(len(members)) if place not in done), len(members))
     return [done[place] for place in range(count)]
@@ -293,11 +293,8 @@ def _turns(
         processes: all processes.
         apart: whether each trains its share of the members.
     """
-    names = (
-        []
-        if resume is None
-        else [f"{resume.path}-{turn + 1}" if turn else f"{resume.path}" for turn in range(len(stacks))]
-    )
+    ends = ["", *(f"-{turn + 1}" for turn in range(1, len(stacks)))]
+    names = [] if resume is None else [f"{resume.path}{end}" for end in ends]
     parts = parts_of(names, processes) if apart else 1
     for turn, whole in enumerate(stacks):
         for part in range(parts):
