@@ -64,6 +64,7 @@ bench: $(READY)  ## Measure speed and memory against other libraries (an hour), 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.tables
 
 paper: $(READY)  ## Run what is lacking of the VAE's first seed on the tables that are there (minutes), and write docs/results.md.
