@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from click.testing import CliRunner
 import moreso
 from moreso import Settings, Synthesizer
 from moreso.cli import main
-from moreso.models import GAN, GPLVM, MODELS, FactorAnalysis
+from moreso.models import GPLVM, MODELS, FactorAnalysis, Flow
 from moreso.relations import DataError
 from moreso.synthesizer import estimator, streaming
 from moreso.tabular import Survey, TableEncoder, evenly, pick_rows, places_in, write_table
-from moreso.training import Member, PartStream, Resume, Schedule, Stream, stream, train
+from moreso.training import Member, PartStream, Resume, Schedule, Stream, population, stream, train
 
 
 @pytest.fixture(autouse=True)
@@ -147,13 +148,25 @@ def test_a_stream_of_all_rows_trains_to_the_bits_of_these_rows(name: str) -> Non
     assert torch.equal(parameters(streamed), parameters(held))
 
 
-def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
+def holes(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows without every third value of the last column."""
+    return rows.index_put((torch.arange(0, len(rows), 3), torch.tensor(-1)), torch.tensor(torch.nan))
+
+
+@pytest.mark.parametrize(("name", "missing"), [("vae", False), ("flow", True)])
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path, name: str, missing: bool) -> None:
     rows = torch.randn(700, 3, generator=torch.Generator().manual_seed(1))
+    rows = holes(rows) if missing else rows
     own = [rows[start : start + 100] for start in range(0, 700, 100)]
 
     def parts(last: int = 1000) -> PartStream:
         found = PartStream(
-            [100] * 7, 3, lambda numbers: (own[number] for number in numbers), buffer=150, window=3 * 200
+            [100] * 7,
+            3,
+            lambda numbers: (own[number] for number in numbers),
+            missing=missing,
+            buffer=150,
+            window=3 * 200,
         )
         epoch = found.epoch
 
@@ -163,14 +176,14 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
         found.epoch = killed  # type: ignore[method-assign]
         return found
 
-    expected = member(parts())
+    expected = member(parts(), name)
     history = train([expected], schedule=SHORT)
     resume = Resume(tmp_path / "c", every=1)
     with pytest.raises(RuntimeError, match="killed"):
-        train([member(parts(7))], schedule=SHORT, resume=resume)
+        train([member(parts(7), name)], schedule=SHORT, resume=resume)
     with pytest.raises(ValueError, match="other rows"):
-        train([member(Whole(rows))], schedule=SHORT, resume=resume)
-    found = member(parts())
+        train([member(Whole(rows), name)], schedule=SHORT, resume=resume)
+    found = member(parts(), name)
     assert train([found], schedule=SHORT, resume=resume) == history
     assert torch.equal(parameters(found), parameters(expected))
 
@@ -179,10 +192,42 @@ def test_what_cannot_be_streamed_is_refused() -> None:
     whole = Whole(torch.zeros(20, 3))
     with pytest.raises(ValueError, match=r"'GPLVM' keeps all training rows.+Take another model"):
         train([Member(GPLVM(3), whole, torch.zeros(4, 3))])
+
+
+class Noted(Flow):
+    """A flow that keeps the rows that it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.seen: list[torch.Tensor] = []
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen.append(x.detach().clone())
+        return super().loss(x)
+
+
+def test_each_epoch_of_a_stream_is_filled_by_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the model takes missing values."""
+    x = torch.randn(600, 1, generator=torch.Generator().manual_seed(2))
+    right = torch.cat([x, 0.9 * x + 0.2 * torch.randn(600, 1)], 1)
+    whole = Whole(holes(right))
     whole.missing = True
-    with pytest.raises(ValueError, match=r"'GAN' cannot be trained.+missing values\. Take a model"):
-        train([Member(GAN(3), whole, torch.zeros(4, 3))])
-    train([Member(FactorAnalysis(3, missing=True), whole, torch.zeros(4, 3))], schedule=Schedule(max_epochs=1))
+    torch.manual_seed(0)
+    model, lost = Noted(), whole.rows.isnan()
+    schedule = Schedule(max_epochs=60, interval=1, batch_size=600, patience=60)
+    train([Member(model, whole, right[:60])], schedule=schedule)
+    assert len(model.seen) == 60 and torch.equal(whole.rows.isnan(), lost)
+    for rows in model.seen:
+        assert rows.isfinite().all() and torch.equal(rows[~lost], right[~lost])
+    # Anew in every epoch, and ever more like what is lost.
+    filled = torch.stack([rows[lost] for rows in model.seen])
+    assert all(not torch.equal(one, other) for one, other in pairwise(filled))
+    error = (filled - right[lost]).square().mean(1)
+    assert error[-4:].mean() < 0.4 * error[0]
+    taken = Member(FactorAnalysis(2, missing=True), whole, right[:60])
+    monkeypatch.setattr(population, "draw_missing", None)
+    train([taken], schedule=Schedule(max_epochs=2))
 
 
 # Tables.
@@ -357,6 +402,38 @@ def test_equal_seeds_give_equal_bits_and_a_killed_fit_goes_on(
     assert not fit(partitions(table), random_state=1).sample(50)["a"].equals(expected["a"])
 
 
+WORKING = """
+import subprocess
+import sys
+import time
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        fitting = subprocess.Popen([*sys.argv[1:], "--scheduler", cluster.scheduler_address])
+        while not any(cluster.scheduler.workers[each].processing for each in cluster.scheduler.workers):
+            time.sleep(0.01)
+        next(iter(cluster.workers.values())).process.process.kill()
+        sys.exit(fitting.wait())
+"""
+
+
+@pytest.mark.slow
+def test_workers_of_a_scheduler_fit_to_the_same_bits_though_one_is_killed(table: pd.DataFrame, tmp_path: Path) -> None:
+    """In a process of its own, since workers start as copies of the process that asks for them."""
+    pytest.importorskip("distributed")
+    (tmp_path / "parts").mkdir()
+    for number in range(10):
+        table[["a", "b", "c"]].to_parquet(tmp_path / "parts" / f"{number}.parquet")
+    (tmp_path / "k.txt").write_text(KNOWLEDGE)
+    (tmp_path / "working.py").write_text(WORKING)
+    fitting = [sys.executable, "-m", "moreso", "fit", "parts", "k.txt", "--engine", "dask"]
+    fitting += ["--model", "factor", "--max-epochs", "2", "-o"]
+    subprocess.run([*fitting, "alone.model"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "working.py", *fitting, "other.model"], cwd=tmp_path, check=True, timeout=300)
+    assert (tmp_path / "alone.model").read_bytes() == (tmp_path / "other.model").read_bytes()
+
+
 def test_a_short_table_is_fitted_in_memory(table: pd.DataFrame) -> None:
     short = table[["a", "b", "c"]][2000:2400]
     one, other = (
@@ -376,8 +453,7 @@ def test_refusals_say_what_can_be_done(table: pd.DataFrame, monkeypatch: pytest.
 
     assert "'gplvm' keeps all training rows" in (text := refused(data, "gplvm")) and "Take one of 'factor', " in text
     assert "'gplvm'" not in text.partition("Take one of")[2]
-    assert "'gan' does not take missing values" in (text := refused(data, "gan")) and "'gan'" not in text[40:]
-    assert "keeps all training rows" in refused(data, GPLVM(3)) and "missing values" in refused(data, GAN)
+    assert "keeps all training rows" in refused(data, GPLVM(3))
     assert "'members' is 3" in refused(data, "factor", Settings(members=3))
     half = table.assign(b=table["b"].where(table.index % 2 == 0), c=table["c"].where(table.index % 2 == 1))
     assert "1 pair of columns was never observed together ('b' and 'c')" in refused(partitions(half), "factor")

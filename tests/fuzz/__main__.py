@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 
 FOUND = Path(".fuzz")
 MEMORY = 4 << 30
@@ -29,8 +30,17 @@ def main(target: str, seconds: int) -> None:
     harness.watch()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+
+    def mutate(data: bytes, longest: int, seed: int) -> bytes:
+        random = np.random.default_rng(seed)
+        changed = harness.altered(data, random) if random.random() < 0.5 else atheris.Mutate(data, longest)
+        return bytes(changed[:longest])
+
+    mutator = {"custom_mutator": mutate} if target in harness.SHAPED else {}
     options = [f"-max_total_time={seconds}", "-max_len=8192", "-timeout=60", f"-artifact_prefix={FOUND}/"]
-    atheris.Setup([sys.argv[0], *options, str(FOUND / target), str(harness.CORPUS / target)], harness.TARGETS[target])
+    atheris.Setup(
+        [sys.argv[0], *options, str(FOUND / target), str(harness.CORPUS / target)], harness.TARGETS[target], **mutator
+    )
     atheris.Fuzz()
 
 

@@ -1,6 +1,7 @@
 """One function for each reader, which fails if some bytes break it; `python -m tests.fuzz` drives them."""
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -8,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -140,11 +142,73 @@ TOKENS = (
 """What a mutation puts in."""
 
 
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    0.5,
+    1e-320,
+    1e308,
+    math.inf,
+    math.nan,
+    10**12,
+    10**30,
+    "",
+    "x",
+    [],
+    [0],
+    {},
+    [[]],
+)
+"""What takes the place of a value in JSON."""
+
+
+SHAPED = ("header",)
+"""The targets whose inputs are JSON."""
+
+
+def altered(data: bytes, random: np.random.Generator) -> bytes:
+    """Return JSON in which some values are others, or in other places, or not there; other bytes as they are."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    for _ in range(random.integers(1, 4)):
+        places = [
+            (each, name) for each in walk(content) for name in (each if isinstance(each, dict) else range(len(each)))
+        ]
+        if not places:
+            break
+        (inside, name), (other, last) = (places[random.integers(len(places))] for _ in range(2))
+        choice = random.integers(4)
+        if choice == 0:
+            del inside[name]
+        elif choice == 1:
+            inside[name] = json.loads(json.dumps(other[last]))
+        else:
+            inside[name] = VALUES[random.integers(len(VALUES))]
+    return json.dumps(content).encode()
+
+
+def walk(content: Any) -> Iterator[Any]:
+    """Yield every list and dictionary in a value."""
+    if isinstance(content, dict | list):
+        yield content
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from walk(each)
+
+
 def mutations(target: str, seed: int) -> Iterator[bytes]:
     """Yield inputs of the corpus with a few changes each, without end."""
     random, stored = np.random.default_rng([seed, len(target)]), corpus(target)
     while True:
         data = stored[random.integers(len(stored))]
+        if target in SHAPED and random.random() < 0.5:
+            yield altered(data, random)
+            continue
         for _ in range(random.integers(1, 4)):
             start = int(random.integers(len(data) + 1))
             end = min(len(data), start + int(random.choice([0, 0, 1, 2, 8, 40])))

@@ -20,6 +20,9 @@ from moreso.tabular import TableEncoder, Unobserved
 MODEL, PLAIN = "model.", "plain."
 """Prefixes of the names of a model's tensors."""
 
+TRIED = 8.0
+"""How far from its mean, in standard deviations, each column of a model that is read is decoded on trial."""
+
 Header = dict[str, Any]
 """A JSON object."""
 
@@ -136,7 +139,8 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     prefix = header["tensors"]
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     encoder = TableEncoder.from_state(header["columns"])
-    _check(encoder, header["members"], own)
+    labels = tuple(header.get("labels", ()))
+    _check(encoder, header["members"], own, labels)
     seed, dropout = header["seed"], header["dropout"]
     missing = encoder.incomplete
     model = join([build(encoder.width, seed, missing, member, dropout) for member in range(header["members"])])
@@ -145,17 +149,21 @@ def _fitted(header: Header, tensors: dict[str, torch.Tensor], build: Build, plai
     histories = tuple(training.History(**_tuples(history)) for history in header["histories"])
     left_out = tuple(map(_statement, header["left_out"]))
     unobserved = tuple(Unobserved(**each) for each in header.get("unobserved", ()))
-    rest = left_out, header["harm"], plain, tuple(header.get("labels", ())), unobserved, header.get("stops", 0)
+    rest = left_out, header["harm"], plain, labels, unobserved, header.get("stops", 0)
     return Fitted(encoder, model, dropout, histories, seed, header["validation"], *rest)
 
 
-def _check(encoder: TableEncoder, count: int, tensors: dict[str, torch.Tensor]) -> None:
+def _check(encoder: TableEncoder, count: int, tensors: dict[str, torch.Tensor], labels: tuple[object, ...]) -> None:
     """Raise if a header claims more than its tensors hold, before a model is built, or columns that give no rows."""
     widest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     if not 1 <= count <= max(1, len(tensors)) or (tensors and encoder.width > widest):
         raise ValueError(f"{count} models of {encoder.width} columns, and the tensors are of fewer")
+    rows = np.linspace(-TRIED, TRIED, 9)[:, None].repeat(encoder.width, axis=1)
     for missing in (True, False):
-        encoder.encode(encoder.decode(np.zeros((1, encoder.width)), np.random.default_rng(0), missing=missing))
+        decoded = encoder.decode(rows, np.random.default_rng(0), missing=missing)
+        encoder.encode(decoded)
+        if labels:
+            decoded.set_axis(labels, axis=1)
 
 
 def _statement(values: Header) -> Statement:

@@ -1,7 +1,6 @@
 """Fits of tables in partitions: what is in memory, what is streamed, and which models can be trained so."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from moreso import training
-from moreso.models import MODELS, HasMemory, TakesMissing
+from moreso.models import MODELS, HasMemory
 from moreso.synthesizer.settings import Model, Settings
 from moreso.tabular import (
     Pair,
@@ -115,25 +114,18 @@ def stream_problems(survey: Survey, model: Model, settings: Settings, pairs: Seq
         found.append(
             f"{count_pairs(len(apart))} never observed together ({name_pairs(apart)}). Fit such tables in memory."
         )
-    if isinstance(model, str) and model not in MODELS:
-        return found
-    incomplete = any(0 < share < 1 for share in survey.reference.isna().mean())
-    if problem := _cannot_stream(model, incomplete):
-        able = ", ".join(f"'{name}'" for name in MODELS if not _cannot_stream(name, incomplete))
+    if _remembers(model):
+        able = ", ".join(f"'{name}'" for name in MODELS if not _remembers(name))
         called = f"the model '{model}'" if isinstance(model, str) else "your own model"
-        found.append(f"{called} {problem}. Take one of {able}, or fit a sample of the rows in memory.")
+        found.append(
+            f"{called} keeps all training rows, and those of a table in partitions are too many. Take one of {able}, "
+            "or fit a sample of the rows in memory."
+        )
     return found
 
 
-def _cannot_stream(model: Model, missing: bool) -> str:
-    """Return why a model is known not to be trained on a stream of rows, or nothing."""
+def _remembers(model: Model) -> bool:
+    """Whether a model is known to keep its training rows; what a callable builds is found out by the training."""
     if isinstance(model, str):
-        keeps = issubclass(MODELS[model], HasMemory)
-        takes = "missing" in inspect.signature(MODELS[model]).parameters
-    else:
-        keeps = isinstance(model, HasMemory)
-        # What a callable builds is found out by the training.
-        takes = not isinstance(model, nn.Module) or (isinstance(model, TakesMissing) and model.missing)
-    if keeps:
-        return "keeps all training rows, and those of a table in partitions are too many"
-    return "" if takes or not missing else "does not take missing values, which a table in partitions has here"
+        return model in MODELS and issubclass(MODELS[model], HasMemory)
+    return isinstance(model, HasMemory)

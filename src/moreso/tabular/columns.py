@@ -202,7 +202,10 @@ class ColumnEncoder:
         """Return what `to_state` wrote."""
         own = {name: state[name] for name in OWN}
         rest = {name: value for name, value in state.items() if name not in (*OWN, "storage")}
-        return cls(storage=Storage.from_state(state["storage"]), encoding=encodings.from_state(rest), **own)
+        storage, encoding = Storage.from_state(state["storage"]), encodings.from_state(rest)
+        if storage.form == "levels" and not encodings.numbers_of(encoding) <= set(range(len(storage.labels))):
+            raise ValueError(f"column '{own['name']}' has levels without names")
+        return cls(storage=storage, encoding=encoding, **own)
 
 
 @dataclass(frozen=True)

@@ -316,6 +316,17 @@ def choose(x: np.ndarray, *, levels: bool, integer: bool) -> AnyEncoding:
     return Numeric.fit(x, integer=integer)
 
 
+def numbers_of(encoding: AnyEncoding) -> set[float]:
+    """Return all numbers that an encoding decodes to; infinity stands for a continuum."""
+    if isinstance(encoding, Levels):
+        return set(range(len(encoding.counts)))
+    if isinstance(encoding, Coded):
+        return set(encoding.values)
+    if isinstance(encoding, Numeric):
+        return {math.inf}
+    return set() if math.isnan(encoding.value) else {encoding.value}
+
+
 def to_state(encoding: AnyEncoding) -> dict[str, Any]:
     """Return an encoding as a JSON object."""
     return {"encoding": type(encoding).__name__.lower(), **asdict(encoding)}

@@ -118,7 +118,8 @@ class Member:
         model: a `GenerativeModel`, which is trained in place.
         rows: its training rows, standardised; NaN for a missing value. A model that was not built for these
             (`TakesMissing`) is trained on rows that it fills itself, anew after every `RENEWAL` evaluations: stochastic
-            EM. A `Stream` gives the rows of each epoch as they are needed; its model is trained by itself.
+            EM. A `Stream` gives the rows of each epoch as they are needed, which are then filled; its model is trained
+            by itself.
         stops: the rows that stop it early.
         penalty: a scalar on samples, usually a `moreso.Regularizer`, or None.
         lane: members of one lane get the same random numbers; members whose results are averaged should be in
@@ -377,10 +378,15 @@ class _Loop:
         # Rows of a stream are read epoch by epoch.
         self.rows = (torch.stack(whole) if whole else torch.empty(1, 0, first.shape[1])).to(self.device)
         stops = torch.stack([member.stops for member in members])
-        fills = bool(self.rows.isnan().any() or stops.isnan().any()) and not takes_missing(members[0].model)
+        missing = bool(self.rows.isnan().any() or stops.isnan().any())
+        if self.stream is not None:
+            missing |= self.stream.missing
         self.stops = stops.repeat(1, max(1, VALIDATION_DRAWS // stops.shape[1]), 1).to(self.device)
-        # Training rows and stopping rows as the models fill them, if they have to.
-        self.filled = [self.rows.clone(), self.stops.clone()] if fills else []
+        # Training rows and stopping rows as the models fill them, if they have to. Instead of the rows of a stream, the
+        # samples from which its epochs are filled.
+        fills = missing and not takes_missing(members[0].model)
+        rows = self.rows if self.stream is None else self.stops.new_empty(1, FILLING, first.shape[1])
+        self.filled = [rows.clone(), self.stops.clone()] if fills else []
         self.batch = schedule.batch(first.shape[0])
         steps = math.ceil((first.shape[0] if self.stream is None else self.stream.longest) / self.batch)
         self.interval = math.ceil(schedule.interval / steps)
@@ -506,9 +512,8 @@ class _Loop:
         left = self.schedule.max_epochs - max(state.members[place].epochs for place in state.active)
         added = None
         for _ in range(min(self.interval, left)):
-            if self.stream is not None:
-                rows = self.stream.epoch(state.members[state.active[0]].epochs)[None].to(self.device)
-            for batch in _batches(rows, self.batch, self.processes):
+            now = rows if self.stream is None else self._read(self.stream, state, rows)
+            for batch in _batches(now, self.batch, self.processes):
                 optimizer.zero_grad()
                 own, share = self.processes.share(batch)
                 with self.fabric.autocast():
@@ -526,14 +531,22 @@ class _Loop:
             for place, penalty, held in zip(state.active, *pushed, strict=True):
                 state.members[place].push(penalty, held)
 
+    def _read(self, stream: Stream, state: State, samples: Tensor) -> Tensor:
+        """Return the rows of the next epoch, filled from samples if the model needs that."""
+        rows = stream.epoch(state.members[state.active[0]].epochs).to(self.device)
+        if self.filled and (incomplete := rows.isnan().any(1)).any():
+            rows = rows.index_put((incomplete,), draw_missing(rows[incomplete], samples[0]))
+        return rows[None]
+
     def _fill(self, state: State, carrier: Carrier, places: Tensor) -> None:
         """Draw the missing values of the active members' rows from these, if that is due."""
         if not self.filled or len(state.members[state.active[0]].losses) % RENEWAL:
             return
         with torch.no_grad():
             samples = carrier.sample(FILLING).reshape(len(places), FILLING, -1)
-            for filled, rows in zip(self.filled, (self.rows, self.stops), strict=True):
-                filled[places] = draw_missing(rows[places], samples)
+            rows, stops = self.filled
+            rows[places] = samples if self.stream is not None else draw_missing(self.rows[places], samples)
+            stops[places] = draw_missing(self.stops[places], samples)
 
     def _record(self, state: State, losses: Sequence[float]) -> list[int]:
         """Record validation losses and penalties, and return the positions of the active members that improved."""
@@ -675,7 +688,7 @@ def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fa
     problems = guidance.problems() + schedule.problems()
     for member in members:
         if not isinstance(member.rows, Tensor):
-            problems += stream_problems(member.model, member.rows.missing, f"a '{type(member.model).__name__}'")
+            problems += stream_problems(member.model, f"a '{type(member.model).__name__}'")
     if fabric.strategy.precision.precision == "16-mixed":
         problems.append("the precision '16-mixed' scales the loss and not the penalty. Take 'bf16-mixed'.")
     if split and any(isinstance(member.model, HasMemory) for member in members):
@@ -685,21 +698,15 @@ def _check(members: Sequence[Member], guidance: Guidance, schedule: Schedule, fa
         raise ValueError("\n".join(problems))
 
 
-def stream_problems(model: nn.Module, missing: bool, called: str) -> list[str]:
+def stream_problems(model: nn.Module, called: str) -> list[str]:
     """Return why a model cannot be trained on rows that are read as they are needed.
 
     Args:
         model: the model.
-        missing: whether the rows have missing values.
         called: what the sentences call the model.
     """
     if isinstance(model, HasMemory):
         return [f"{called} keeps all training rows, which are too many for memory. Take another model, or fewer rows."]
-    if missing and not takes_missing(model):
-        return [
-            f"{called} cannot be trained on a table in partitions with missing values. Take a model that takes them, "
-            "or fill them in or drop those rows."
-        ]
     return []
 
 
