@@ -50,7 +50,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: is not a model that moreso wrote, or is damaged. Fit and save it again.") from error
     if version > VERSION:
         raise ValueError(f"{path}: has version {version}, and this moreso reads {VERSION}. Update moreso.")

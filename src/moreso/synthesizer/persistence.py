@@ -158,12 +158,14 @@ def _check(encoder: TableEncoder, count: int, tensors: dict[str, torch.Tensor], 
     widest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     if not 1 <= count <= max(1, len(tensors)) or (tensors and encoder.width > widest):
         raise ValueError(f"{count} models of {encoder.width} columns, and the tensors are of fewer")
+    # As `sample`, `impute` and `score_samples` will do.
     rows = np.linspace(-TRIED, TRIED, 9)[:, None].repeat(encoder.width, axis=1)
     for missing in (True, False):
         decoded = encoder.decode(rows, np.random.default_rng(0), missing=missing)
         encoder.encode(decoded)
         if labels:
             decoded.set_axis(labels, axis=1)
+    encoder.log_slope(rows)
 
 
 def _statement(values: Header) -> Statement:
