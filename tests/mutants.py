@@ -138,8 +138,8 @@ MUTANTS = [
     Mutant(
         "merging without the shift of means",
         "moreso.dependence.moments:Moments.__add__",
-        r"\bouter \*",
-        "0 * outer *",
+        r"self\._outer\(shift\) \*",
+        "0 * self._outer(shift) *",
         "dependence",
     ),
     # Directions.
@@ -187,23 +187,23 @@ MUTANTS = [
     ),
     Mutant(
         "error of the normalised form without its denominator",
-        "moreso.dependence.engine:Dependence.influence",
-        r"spread -= .*",
+        "moreso.dependence.engine:Dependence._ratio",
+        r"ratio -= .*",
         "pass",
         "dependence",
     ),
     Mutant(
         "half the standard error",
-        "moreso.dependence.engine:Dependence.influence",
+        "moreso.dependence.engine:Dependence._spreads",
         r"\b2 \* \(m - 2\)",
         "(m - 2)",
         "relative",
     ),
     Mutant(
         "error of the sum in place of the difference",
-        "moreso.dependence.engine:Dependence.standard_error",
-        r" - each\b",
-        " + each",
+        "moreso.dependence.relative:Gaps._differences",
+        r" - pairs\b",
+        " + pairs",
         "relative",
     ),
     # Gaps and their test.
@@ -227,7 +227,7 @@ MUTANTS = [
     Mutant(
         "confidence ignored",
         "moreso.regularizer:Regularizer.__init__",
-        r"\brelation\.confidence\b",
+        r"\bstatement\.confidence\b",
         "1.0",
         "regularizer",
     ),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from moreso import hsic
-from moreso.dependence import TOLERANCE, Dependence, Moments, Pairs, exactly
+from moreso.dependence import TOLERANCE, Dependence, Gaps, Moments, Pairs, exactly
 from moreso.dependence import exact as exact_room
 from moreso.dependence import lowrank as lowrank_room
 from moreso.dependence import moments as moments_room
@@ -91,7 +91,7 @@ def test_standard_error_is_the_spread_over_fresh_samples(normalize: bool) -> Non
         x, noise = draw(120, seed=seed), draw(120, seed=1000 + seed)
         found = Dependence(torch.cat([x, (x + noise) / 1.3, x * 0], 1), [], [(0, 1), (0, 2)], normalize=normalize)
         values.append(found.value[0].item())
-        errors.append(found.standard_error(torch.tensor([0]), torch.tensor([1])).item())
+        errors.append(Gaps(found, torch.tensor([0]), torch.tensor([1])).standard_error.item())
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)
 
 
@@ -113,7 +113,7 @@ def numbers(
     found = Dependence(scalars, wide, PAIRS, normalize=normalize, tolerance=tolerance)
     weights = torch.linspace(-1, 1, len(PAIRS), dtype=dtype)
     gradients = torch.autograd.grad(found.value @ weights, inputs)
-    errors = found.standard_error(torch.tensor([0, 2, 4, 1]), torch.tensor([1, 0, 5, 4]))
+    errors = Gaps(found, torch.tensor([0, 2, 4, 1]), torch.tensor([1, 0, 5, 4])).standard_error
     return [found.value.detach(), *gradients, errors]
 
 
@@ -211,9 +211,8 @@ def test_cuda_gives_the_same_numbers(tolerance: float) -> None:
     expected = Dependence(scalars, wide, PAIRS, tolerance=tolerance)
     torch.testing.assert_close(found.value.cpu(), expected.value, rtol=0, atol=1e-6)
     plus, minus = torch.tensor([0, 2]), torch.tensor([1, 0])
-    torch.testing.assert_close(
-        found.standard_error(plus.cuda(), minus.cuda()).cpu(), expected.standard_error(plus, minus), rtol=1e-3, atol=0
-    )
+    errors = Gaps(found, plus.cuda(), minus.cuda()).standard_error.cpu()
+    torch.testing.assert_close(errors, Gaps(expected, plus, minus).standard_error, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("tolerance", [0, 1e-6])
@@ -221,10 +220,9 @@ def test_standard_errors_over_blocks_are_those_of_sums_of_influences(tolerance: 
     x = draw(1500 if tolerance else 120, 3)
     x[:, 1] += x[:, 0]
     found = Dependence(x, [], [(0, 1), (0, 2)], tolerance=tolerance)
-    plus, minus = torch.tensor([0]), torch.tensor([1])
-    one_each = found.standard_error(plus, minus, torch.arange(len(x)))
-    torch.testing.assert_close(one_each, found.standard_error(plus, minus))
+    gaps = Gaps(found, torch.tensor([0]), torch.tensor([1]))
+    torch.testing.assert_close(gaps.blocked_error(torch.arange(len(x))), gaps.standard_error)
     blocks = torch.arange(len(x)) // 7
     influence = torch.cat([spread[0] - spread[1] for spread in found.influence()]).numpy()
     expected = np.sqrt(sum(influence[blocks.numpy() == b].sum() ** 2 for b in range(int(blocks.max()) + 1))) / len(x)
-    assert found.standard_error(plus, minus, blocks).item() == pytest.approx(expected)
+    assert gaps.blocked_error(blocks).item() == pytest.approx(expected)

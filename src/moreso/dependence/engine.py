@@ -201,22 +201,6 @@ class Dependence:
             ratio -= self.value[..., None] / 2 * both
         return ratio
 
-    def standard_error(
-        self,
-        plus: Int[Tensor, " gaps"],
-        minus: Int[Tensor, " gaps"],
-        blocks: Int[Tensor, " m"] | None = None,
-    ) -> Float[Tensor, "*members gaps"]:
-        """Return the standard errors of value[plus] - value[minus], without gradient.
-
-        Args:
-            plus: positions of pairs.
-            minus: positions of pairs.
-            blocks: the block of each row, counted from 0; rows of one block may depend on each other.
-        """
-        differences = (each.index_select(-2, plus) - each.index_select(-2, minus) for each in self.influence())
-        return error_of(differences, self.count, blocks, self.group).to(self.value.dtype)
-
 
 def error_of(
     influence: Iterable[Float[Tensor, "*members values chunk"]],

@@ -189,11 +189,14 @@ class Gaps:
         for start in range(0, self.own, ROWS):
             found = []
             if orders is not None:
-                own = next(orders)
-                found.append(own.index_select(-2, self._plus) - own.index_select(-2, self._minus))
+                found.append(self._differences(next(orders)))
             if self._directions is not None:
                 found.append(self._directions.influence(slice(start, start + ROWS)))
             yield self._join(found, -2)
+
+    def _differences(self, pairs: Float[Tensor, "*members pairs chunk"]) -> Float[Tensor, "*members relations chunk"]:
+        """Return what belongs to the gaps of relations, from what belongs to pairs of groups."""
+        return pairs.index_select(-2, self._plus) - pairs.index_select(-2, self._minus)
 
     @cached_property
     def standard_error(self) -> Float[Tensor, "*members statements"]:
@@ -218,7 +221,7 @@ class Gaps:
             normalized: list[Tensor] = []
             if orders is not None:
                 for kind, own in zip((plain, normalized), next(orders), strict=True):
-                    kind.append(own.index_select(-2, self._plus) - own.index_select(-2, self._minus))
+                    kind.append(self._differences(own))
             if directions is not None:
                 for kind, each in zip((plain, normalized), directions, strict=True):
                     kind.append(each.influence(slice(start, start + ROWS)))
