@@ -400,12 +400,12 @@ def summary() -> str:
     Errors of arms with knowledge are differences from the plain model, paired over sets and seeds: the interval is over
     the seeds' means over sets. Of rivals, means are shown.
     """
-    lines = ["| model | rows | arm | sets | " + " | ".join(MEASURES.values()) + " |", "|" + " --- |" * 8]
+    lines = ["| model | rows | arm | sets | seeds | " + " | ".join(MEASURES.values()) + " |", "|" + " --- |" * 9]
     for model, rows in product([model for model in MODELS if _measured(model)], SIZES):
         parts = {measure: wide(model, measure, rows) for measure in MEASURES}
         for arm in ARMS:
             both = {measure: part[["plain", arm]].dropna() for measure, part in parts.items()}
-            if (count := both["error"].index.get_level_values("set").nunique()) == 0:
+            if both["error"].empty:
                 continue
             cells = []
             for part in both.values():
@@ -413,7 +413,7 @@ def summary() -> str:
                     cells.append(_number(part.iloc[:, 0].mean()))
                 else:
                     cells.append(cell((part[arm] - part["plain"]).groupby("seed").mean()))
-            lines.append(f"| {' | '.join([model, str(rows), arm, str(count), *cells])} |")
+            lines.append(f"| {' | '.join([model, str(rows), arm, *_counts(both['error']), *cells])} |")
     for rows in SIZES:
         parts = {measure: wide("", measure, rows) for measure in MEASURES}
         for arm in OTHERS:
@@ -421,10 +421,13 @@ def summary() -> str:
             if own.empty:
                 continue
             cells = [_number(part[arm].mean()) for part in parts.values()]
-            lines.append(
-                f"| - | {rows} | {arm} | {own.index.get_level_values('set').nunique()} | {' | '.join(cells)} |"
-            )
+            lines.append(f"| - | {rows} | {arm} | {' | '.join([*_counts(own), *cells])} |")
     return "\n".join(lines)
+
+
+def _counts(found: "pd.DataFrame | pd.Series[float]") -> list[str]:
+    """Return the numbers of sets and of seeds."""
+    return [str(found.index.get_level_values(level).nunique()) for level in ("set", "seed")]
 
 
 def headline() -> str:

@@ -159,7 +159,7 @@ def test_gains_and_bars_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         lines += [line(seed, "vae", "directions", 0.1 + seed, -4.0 - seed)]
     fusion.RESULTS.write_text("".join(json.dumps(each) + "\n" for each in lines))
     assert "| vae | wine | 2 | - | **+1.00 ± 0.00** | 0.90 | - | 0.60 | 0.70 |" in fusion.table()
-    assert "| vae | 60 | directions | 1 | **-0.30 ± 0.00** | **-0.30 ± 0.00** |" in fusion.summary()
-    assert "| - | 60 | complete | 1 | 0.05 | 0.05 | 0.05 | - |" in fusion.summary()
+    assert "| vae | 60 | directions | 1 | 2 | **-0.30 ± 0.00** | **-0.30 ± 0.00** |" in fusion.summary()
+    assert "| - | 60 | complete | 1 | 2 | 0.05 | 0.05 | 0.05 | - |" in fusion.summary()
     assert "lower than every rival's on 1 of 1 sets" in fusion.bars()
     assert "rises beyond its interval on 1 of 1 sets" in fusion.bars()
