@@ -334,3 +334,30 @@ def test_a_header_that_claims_too_much(change: Callable, inputs: Mapping[str, by
     process.start()
     process.join()
     assert process.exitcode == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": ["of another table"]},
+        {"columns__columns__0__scale": [1.0]},
+        {"columns__columns__0__storage__form": "levels"},
+    ],
+)
+def test_a_header_that_gives_no_rows(changes: dict[str, object], inputs: Mapping[str, bytes], tmp_path: Path) -> None:
+    """What would fail when the model is used is refused when it is read."""
+    path = tmp_path / "old.model"
+    path.write_bytes(inputs["old.model"])
+    assert len(Synthesizer.load(path).sample(2)) == 2
+    claim(path, **changes)
+    with pytest.raises(ValueError, match="is damaged"):
+        Synthesizer.load(path)
+
+
+def test_an_infinite_version(inputs: Mapping[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "old.model"
+    path.write_bytes(inputs["old.model"])
+    header, tensors = _archive.read(path)
+    _archive.write(path, header | {"version": float("inf")}, tensors)
+    with pytest.raises(ValueError, match="or is damaged"):
+        Synthesizer.load(path)
