@@ -148,7 +148,7 @@ def test_a_stream_of_all_rows_trains_to_the_bits_of_these_rows(name: str) -> Non
     assert torch.equal(parameters(streamed), parameters(held))
 
 
-def holes(rows: torch.Tensor) -> torch.Tensor:
+def incomplete(rows: torch.Tensor) -> torch.Tensor:
     """Return rows without every third value of the last column."""
     return rows.index_put((torch.arange(0, len(rows), 3), torch.tensor(-1)), torch.tensor(torch.nan))
 
@@ -156,7 +156,7 @@ def holes(rows: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("name", "missing"), [("vae", False), ("flow", True)])
 def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path, name: str, missing: bool) -> None:
     rows = torch.randn(700, 3, generator=torch.Generator().manual_seed(1))
-    rows = holes(rows) if missing else rows
+    rows = incomplete(rows) if missing else rows
     own = [rows[start : start + 100] for start in range(0, 700, 100)]
 
     def parts(last: int = 1000) -> PartStream:
@@ -211,7 +211,7 @@ def test_each_epoch_of_a_stream_is_filled_by_the_model(monkeypatch: pytest.Monke
     """Unless the model takes missing values."""
     x = torch.randn(600, 1, generator=torch.Generator().manual_seed(2))
     right = torch.cat([x, 0.9 * x + 0.2 * torch.randn(600, 1)], 1)
-    whole = Whole(holes(right))
+    whole = Whole(incomplete(right))
     whole.missing = True
     torch.manual_seed(0)
     model, lost = Noted(), whole.rows.isnan()

@@ -36,7 +36,7 @@ def main(target: str, seconds: int) -> None:
         changed = harness.altered(data, random) if random.random() < 0.5 else atheris.Mutate(data, longest)
         return bytes(changed[:longest])
 
-    mutator = {"custom_mutator": mutate} if target in harness.SHAPED else {}
+    mutator = {"custom_mutator": mutate} if target in harness.JSON_TARGETS else {}
     options = [f"-max_total_time={seconds}", "-max_len=8192", "-timeout=60", f"-artifact_prefix={FOUND}/"]
     atheris.Setup(
         [sys.argv[0], *options, str(FOUND / target), str(harness.CORPUS / target)], harness.TARGETS[target], **mutator

@@ -166,7 +166,7 @@ VALUES: tuple[Any, ...] = (
 """What takes the place of a value in JSON."""
 
 
-SHAPED = ("header",)
+JSON_TARGETS = ("header",)
 """The targets whose inputs are JSON."""
 
 
@@ -206,7 +206,7 @@ def mutations(target: str, seed: int) -> Iterator[bytes]:
     random, stored = np.random.default_rng([seed, len(target)]), corpus(target)
     while True:
         data = stored[random.integers(len(stored))]
-        if target in SHAPED and random.random() < 0.5:
+        if target in JSON_TARGETS and random.random() < 0.5:
             yield altered(data, random)
             continue
         for _ in range(random.integers(1, 4)):
