@@ -311,6 +311,29 @@ def test_samples_of_a_lane_do_not_depend_on_the_other_members(name: str) -> None
     torch.testing.assert_close(part, whole[[3, 1]])
 
 
+class Foreign(FactorAnalysis):
+    """A model whose random numbers come from functions of PyTorch, in every way that a user may call them."""
+
+    def sample(self, n: int) -> torch.Tensor:
+        drawn = [torch.randn(n, 3), torch.rand((n, 3)), torch.randn(size=(n, 3)), torch.rand(n, 3, dtype=torch.float32)]
+        drawn += [torch.randn_like(self.mean.expand(n, 3)), torch.rand_like(drawn[0], dtype=torch.float64)]
+        return self.mean.repeat(len(drawn)) + torch.cat(drawn, 1)
+
+
+def test_a_model_that_draws_by_functions_of_pytorch_has_lanes_too() -> None:
+    models = [Foreign(3) for _ in range(4)]
+    drawn = []
+    for lanes in ([0, 1, 0, 2], [2, 1]):
+        torch.manual_seed(1)
+        trial = Stack(models[: len(lanes)], lanes, 3)
+        drawn.append([trial.sample(7).detach() for _ in range(3)])
+    for whole, part in zip(*drawn, strict=True):
+        apart = (whole[0] - whole[1]).abs().amin(0).view(6, 3).amin(1)
+        torch.testing.assert_close(whole[0], whole[2])
+        assert (apart > 0).all() and whole.dtype == torch.float64
+        torch.testing.assert_close(part, whole[[3, 1]])
+
+
 def test_every_member_has_its_own_weight() -> None:
     """The length of its push is the same share of the length of its own loss's gradient."""
     scale = torch.tensor([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]], requires_grad=True)

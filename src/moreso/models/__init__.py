@@ -1,6 +1,7 @@
 """Generative models with one small protocol; they know nothing about relations."""
 
 from moreso.models.conditional import draw_missing, impute, log_prob_known
+from moreso.models.draws import Lane, drawing
 from moreso.models.factor import FactorAnalysis
 from moreso.models.flow import Flow
 from moreso.models.flowmatching import FlowMatching
@@ -47,9 +48,11 @@ __all__ = [
     "HasNoise",
     "HasSamples",
     "HasValidationLoss",
+    "Lane",
     "Mixture",
     "TakesMissing",
     "draw_missing",
+    "drawing",
     "impute",
     "join",
     "log_prob_known",

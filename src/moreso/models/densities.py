@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moreso.models.draws import normal_like, uniform_like
+
 Known: TypeAlias = Float[Tensor, "*n d"] | None
 """1 where a value is known, 0 where it is missing; None if all are known."""
 
@@ -36,7 +38,7 @@ class Gaussian:
 
     def rsample(self) -> Float[Tensor, "*n d"]:
         """Return one draw per row, with gradient."""
-        return self.mean + self.scale * torch.randn_like(self.mean)
+        return self.mean + self.scale * normal_like(self.mean)
 
     def log_prob(self, x: Float[Tensor, "*n d"], known: Known = None) -> Float[Tensor, "*n"]:
         """Return the log-density of each row, or of what is known of it."""
@@ -49,7 +51,8 @@ class Gaussian:
 
     def divergence(self) -> Float[Tensor, "*n"]:
         """Return KL(N(mean, diag(scale^2)) || N(0, I)) of each row."""
-        return (self.mean.square() + self.scale.square() - 2 * self.scale.log() - 1).sum(-1) / 2
+        variance = self.scale.square()
+        return (self.mean.square() + variance - variance.log()).sum(-1) / 2 - self.mean.shape[-1] / 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Student:
         References:
             Bailey, "Polar Generation of Random Variates with the t-Distribution", Mathematics of Computation 1994.
         """
-        uniform, angle = torch.rand_like(self.location), torch.rand_like(self.location)
+        uniform, angle = uniform_like(self.location), uniform_like(self.location)
         # At 0 the logarithm is infinite. 1 is never drawn: there the root would have no derivative.
         logarithm = uniform.clamp(min=torch.finfo(uniform.dtype).eps / 4).log()
         radius = (self.df * torch.expm1(-2 / self.df * logarithm)).sqrt()
@@ -83,8 +86,9 @@ class Student:
 
     def log_prob(self, x: Float[Tensor, "*n d"], known: Known = None) -> Float[Tensor, "*n"]:
         """Return the log-density of each row, or of what is known of it."""
+        # As few operators as possible on rows: with networks this small, each costs as much as its arithmetic.
         half = self.df / 2
-        constant = (half + 0.5).lgamma() - half.lgamma() - (math.pi * self.df).log() / 2 - self.scale.log()
-        white = (x - self.location) / self.scale
-        tail = (half + 0.5) * (white.square() / self.df).log1p()
+        power, inverse = half + 0.5, 1 / (self.df * self.scale.square())
+        constant = power.lgamma() - half.lgamma() + (inverse / math.pi).log() / 2
+        tail = power * ((x - self.location).square() * inverse).log1p()
         return constant.sum(-1) - tail.sum(-1) if known is None else ((constant - tail) * known).sum(-1)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moreso.models.densities import observed
+from moreso.models.draws import normal, normal_like
 
 
 class FactorAnalysis(nn.Module):
@@ -51,9 +52,9 @@ class FactorAnalysis(nn.Module):
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples, reparameterised."""
         mean, loadings = self.mean, self.loadings
-        z = torch.randn(n, loadings.shape[1], device=mean.device, dtype=mean.dtype)
+        z = normal(n, loadings.shape[1], like=mean)
         explained = mean + z @ loadings.T
-        return explained + self.variance().sqrt() * torch.randn_like(explained)
+        return explained + self.variance().sqrt() * normal_like(explained)
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return the exact log-density of what is known of each row; NaN is a missing value."""
@@ -109,9 +110,9 @@ class FactorAnalysis(nn.Module):
         root = torch.linalg.cholesky(self._inner(precision))
         projected = (apart * precision) @ self.loadings
         explained = torch.linalg.solve_triangular(root, projected[:, :, None], upper=False)
-        spread = explained + torch.randn_like(explained)
+        spread = explained + normal_like(explained)
         z = torch.linalg.solve_triangular(root.mT, spread, upper=True)[:, :, 0]
-        drawn = self.mean + z @ self.loadings.T + variance.sqrt() * torch.randn_like(filled)
+        drawn = self.mean + z @ self.loadings.T + variance.sqrt() * normal_like(filled)
         return torch.where(x.isnan(), drawn, x)
 
     def _inner(self, precision: Float[Tensor, "n d"]) -> Float[Tensor, "n k k"]:

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from zuko.flows import NSF
 
+from moreso.models.draws import normal, normal_like
+
 
 class Flow(nn.Module):
     """Neural spline flow: x = m + L f(z), z ~ N(0, I), where f has coupled splines and L is lower triangular.
@@ -51,12 +53,12 @@ class Flow(nn.Module):
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean negative log-likelihood; in training mode, of rows with noise."""
         if self.training:
-            x = x + self.noise * torch.randn_like(x)
+            x = x + self.noise * normal_like(x)
         return -self.log_prob(x).mean()
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples, reparameterised."""
-        z = torch.randn(n, len(self.mean), device=self.mean.device, dtype=self.mean.dtype)
+        z = normal(n, len(self.mean), like=self.mean)
         return self.mean + self.flow().transform.inv(z) @ self.root().T
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

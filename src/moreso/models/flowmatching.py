@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
+from moreso.models.draws import normal, normal_like, uniform_like
+
 
 class FlowMatching(nn.Module):
     """Conditional flow matching: dx/dt = v(x, t) carries N(0, I) at t = 0 to the rows at t = 1.
@@ -49,15 +51,15 @@ class FlowMatching(nn.Module):
 
     def loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean squared error of the velocity, summed over columns."""
-        start, t = torch.randn_like(x), torch.rand_like(x[:, :1])
-        end = x + self.min_scale * torch.randn_like(x)
+        start, t = normal_like(x), uniform_like(x[:, :1])
+        end = x + self.min_scale * normal_like(x)
         error = self.velocity((1 - t) * start + t * end, t) - (end - start)
         return error.square().sum(1).mean()
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples."""
         weight = next(self.network.parameters())
-        x = torch.randn(n, self.n_features, device=weight.device, dtype=weight.dtype)
+        x = normal(n, self.n_features, like=weight)
         step = 1 / self.steps
         for start in range(self.steps):
             t = torch.full_like(x[:, :1], start * step)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from moreso.models.critic import Critic
+from moreso.models.draws import normal, normal_like
 
 
 class SlowLinear(nn.Linear):
@@ -70,9 +71,9 @@ class GAN(nn.Module):
 
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples."""
-        z = torch.randn(n, self.n_latent, device=self.log_scale.device, dtype=self.log_scale.dtype)
+        z = normal(n, self.n_latent, like=self.log_scale)
         mean = self.linear(z) + self.generator(z)
-        return mean + self.log_scale.exp() * torch.randn_like(mean)
+        return mean + self.log_scale.exp() * normal_like(mean)
 
     def validation_loss(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the energy distance between rows and as many samples, 2 E|x - y| - E|x - x'| - E|y - y'|."""

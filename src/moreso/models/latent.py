@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moreso.models.densities import Gaussian, Known, Student, observed
+from moreso.models.draws import normal
 from moreso.models.layers import Dropout
 
 WIDE = 3.0
@@ -67,7 +68,7 @@ class LatentModel(nn.Module, ABC):
     def sample(self, n: int) -> Float[Tensor, "n d"]:
         """Return n samples from the prior, decoded and with noise."""
         weight = next(self.encoder.parameters())
-        z = torch.randn(n, self.n_latent, device=weight.device, dtype=weight.dtype)
+        z = normal(n, self.n_latent, like=weight)
         return self.likelihood(z).rsample()
 
     def log_prob(self, x: Float[Tensor, "n d"], *, draws: int = 256, chunk: int = 32) -> Float[Tensor, " n"]:

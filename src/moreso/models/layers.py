@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from moreso.models.draws import uniform_like
+
 
 class Dropout(nn.Module):
     """Dropout at a rate that is a buffer, so that stacked models may each have their own.
@@ -24,4 +26,4 @@ class Dropout(nn.Module):
         """Return the inputs that were not dropped."""
         if not self.training:
             return x
-        return x * torch.where(torch.rand_like(x) < self.rate, 0.0, 1 / (1 - self.rate))
+        return x * ((uniform_like(x) >= self.rate) / (1 - self.rate))

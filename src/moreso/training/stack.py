@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import chain
 from typing import Any, Protocol
@@ -14,10 +14,13 @@ from torch.func import stack_module_state, vmap
 from torch.overrides import TorchFunctionMode
 
 from moreso.guidance import seeded
-from moreso.models import GenerativeModel, HasNoise, HasValidationLoss
+from moreso.models import GenerativeModel, HasNoise, HasValidationLoss, Lane, drawing
 
 LIKE: dict[Any, Callable[..., Tensor]] = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
 """What draws numbers in the shape of a tensor -> what draws them in a given shape."""
+
+DRAWING = frozenset([*LIKE, *LIKE.values()])
+"""What draws numbers for all lanes; a set, since every operator of a model is looked up in it."""
 
 TRIED = 4
 """Rows and samples with which a stack is tried."""
@@ -140,12 +143,12 @@ class Stack:
 
     def loss(self, rows: Float[Tensor, "members n d"]) -> Float[Tensor, " members"]:
         """Return the loss of each member."""
-        self.base.train()
+        self._mode(training=True)
         return self.call("loss")(self._state(), self.lanes, rows)
 
     def validation_loss(self, rows: Float[Tensor, "members n d"]) -> Float[Tensor, " members"]:
         """Return what early stopping watches, without gradient."""
-        self.base.eval()
+        self._mode(training=False)
         with torch.no_grad():
             return self.call(self.watched)(self._state(), self.lanes, rows)
 
@@ -170,6 +173,11 @@ class Stack:
         self.moved = [each.detach()[members].requires_grad_() for each in self.moved]
         self.lanes = self.lanes[members]
 
+    def _mode(self, *, training: bool) -> None:
+        """Train or evaluate; only a change walks through all modules."""
+        if self.base.training is not training:
+            self.base.train(training)
+
     def _state(self) -> dict[str, Tensor]:
         """Return all parameters and buffers; those that are trained are views."""
         if not self.free:
@@ -182,10 +190,21 @@ class Stack:
     def _call(self, method: str, *constants: object) -> Callable[..., Tensor]:
         """Return a function that calls a method of every member."""
         function = getattr(self.base, method)
+        # In training or not -> whether the model draws by functions of PyTorch.
+        foreign: dict[bool, bool] = {}
 
-        def call(state: dict[str, Tensor], lane: Tensor, *rows: Tensor) -> Tensor:
-            with _bound(self.slots, state), _Lane(lane, self.count) if self.count > 1 else nullcontext():
+        def call(state: dict[str, Tensor], number: Tensor, *rows: Tensor) -> Tensor:
+            with _bound(self.slots, state), ExitStack() as around:
+                watch = None
+                if self.count > 1:
+                    lane = Lane(number, self.count)
+                    around.enter_context(drawing(lane))
+                    # The first call tells: where none is needed, it would cost a sixth of a step.
+                    if foreign.get(self.base.training, True):
+                        watch = around.enter_context(_Drawing(lane))
                 result: Tensor = function(*rows, *constants)
+            if watch is not None:
+                foreign[self.base.training] = watch.drew
             return result
 
         return vmap(call, randomness="same")
@@ -226,30 +245,34 @@ def _bound(slots: Sequence[Slot], state: dict[str, Tensor]) -> Iterator[None]:
             own[name] = each
 
 
-class _Lane(TorchFunctionMode):
-    """While it is active, random numbers are those of a lane: all lanes draw, and each member gets its own part.
+class _Drawing(TorchFunctionMode):
+    """While it is active, random numbers that a model draws by functions of PyTorch are those of a lane too.
+
+    It stands between every operator of the model and PyTorch. Models of `moreso` do without, by `models.draws`.
 
     Args:
-        lane: the lane of a member, as `vmap` passes it.
-        count: the number of lanes.
+        lane: the lane of the members.
     """
 
-    def __init__(self, lane: Tensor, count: int) -> None:
+    def __init__(self, lane: Lane) -> None:
         super().__init__()
-        self.lane, self.count = lane, count
+        self.lane, self.drew = lane, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Draw for all lanes if a function of PyTorch draws, else call it as it is."""
         kwargs = kwargs or {}
-        if func in LIKE and not kwargs:
+        if func not in DRAWING:  # nearly all calls
+            return func(*args, **kwargs)
+        self.drew = True
+        if func in LIKE:
             (x,) = args
-            return LIKE[func](self.count, *x.shape, device=x.device, dtype=x.dtype)[self.lane]
-        if func in LIKE.values():
-            size = args if isinstance(args[0], int) else args[0]
-            return func(self.count, *size, **kwargs)[self.lane]
-        return func(*args, **kwargs)
+            func, size, kwargs = LIKE[func], x.shape, {"device": x.device, "dtype": x.dtype} | kwargs
+        else:
+            size = args or (kwargs.pop("size"),)
+            size = size if isinstance(size[0], int) else size[0]
+        return func(self.lane.count, *size, **kwargs)[self.lane.number]
 
 
 def signature(model: nn.Module) -> str:
