@@ -414,3 +414,22 @@ def test_a_bar_tells_how_many_models_are_done_and_the_time_that_is_left(monkeypa
         bar.finish(2)
         bar.update("knowledge", [1.0, 0.0])
         assert bar.note == "3 of 4 models, about 10 s left"
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(3, 1), (3000, 2)])
+def test_small_steps_take_one_thread(columns: int, expected: int) -> None:
+    seen = []
+
+    class Watched(FactorAnalysis):
+        def loss(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return super().loss(x)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        rows = torch.randn(2000, columns)
+        train([Member(Watched(columns), rows, rows[:2])], schedule=Schedule(max_epochs=1, batch_size=2000))
+        assert set(seen) == {expected} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from moreso import Knowledge, Report, Settings, Synthesizer, Verdict, audit, report
 from moreso.evaluation import Likelihood
@@ -55,6 +56,27 @@ def test_membership_is_the_chance_that_a_training_row_is_likelier(
     assert report(fitted, training=own, draws=100).quality.membership == {}
     monkeypatch.setattr(Synthesizer, "score_samples", lambda self, rows: -rows["inlet"].rank().to_numpy() * 0)
     assert report(fitted, others, training=own, draws=100).quality.membership == {"without": 0.5, "with": 0.5}
+
+
+def test_a_small_report_takes_one_thread(
+    plant: pd.DataFrame, fitted: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise reports that are made side by side keep each other waiting."""
+    seen = []
+    measure = Synthesizer.score_samples
+
+    def watched(self: Synthesizer, X: pd.DataFrame) -> np.ndarray:
+        seen.append(torch.get_num_threads())
+        return measure(self, X)
+
+    monkeypatch.setattr(Synthesizer, "score_samples", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        report(fitted, plant[30:], draws=100)
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_with_and_without_knowledge_are_not_confused(

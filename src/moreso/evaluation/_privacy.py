@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 from moreso.synthesizer import Synthesizer
 
 
-def membership(fit: Synthesizer, training: pd.DataFrame, others: pd.DataFrame) -> float:
+def membership(fit: Synthesizer, training: pd.DataFrame, others: np.ndarray) -> float:
     """Return how well the log-likelihood of a row tells whether the model was trained on it.
 
     This is the area under the ROC curve: the probability that a training row is likelier than another row, ties counted
@@ -18,14 +18,13 @@ def membership(fit: Synthesizer, training: pd.DataFrame, others: pd.DataFrame) -
     Args:
         fit: a fit whose model has a density.
         training: the rows of the training, all that are known of each.
-        others: rows of the same kind that were not trained on.
+        others: the log-likelihood of rows of the same kind that were not trained on, by the same fit.
 
     References:
         Yeom, Giacomelli, Fredrikson & Jha, "Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting",
         CSF 2018.
     """
-    own, other = (fit.score_samples(fit.encoder_.conform(rows)) for rows in (training, others))
-    return auc(own, other)
+    return auc(fit.score_samples(fit.encoder_.conform(training)), others)
 
 
 def auc(own: np.ndarray, other: np.ndarray) -> float:

@@ -107,7 +107,13 @@ class Quality:
 
 
 def measure_quality(
-    fit: Synthesizer, plain: Synthesizer, data: pd.DataFrame, training: pd.DataFrame | None, *, held_out: bool
+    fit: Synthesizer,
+    plain: Synthesizer,
+    data: pd.DataFrame,
+    training: pd.DataFrame | None,
+    *,
+    held_out: bool,
+    scores: Mapping[str, np.ndarray],
 ) -> Quality:
     """Return how much samples are like rows.
 
@@ -117,6 +123,7 @@ def measure_quality(
         data: the rows.
         training: the rows of the training, if known.
         held_out: whether `data` are other rows than those of the training.
+        scores: "without" and "with" -> the log-likelihood of each row of `data`, if there is one.
     """
     samples = {"without": plain.sample(SAMPLED), "with": fit.sample(SAMPLED)}
     modelled = fit.encoder_.modelled
@@ -129,7 +136,7 @@ def measure_quality(
     shuffled = measure_pairs(pairs, _shuffle(data), data, rows=PAIR_ROWS)
     others = {kind: each for kind, each in found.items() if kind != "data"} | {"shuffled": shuffled}
     random = int(fit.seed_ % 2**32)
-    attacked = {} if training is None or not held_out or not fit.has_likelihood else {"without": plain, "with": fit}
+    attacked = {"without": plain, "with": fit} if held_out and scores else {}
     return Quality(
         columns=tuple(columns),
         pairs=found,
@@ -139,7 +146,9 @@ def measure_quality(
         ),
         auc={} if fit.unobserved_ else {kind: _auc(fit, data, rows, random) for kind, rows in samples.items()},
         nearest={} if training is None else _nearest(fit, training, kinds if held_out else samples),
-        membership={kind: membership(each, training, data) for kind, each in attacked.items() if training is not None},
+        membership={
+            kind: membership(each, training, scores[kind]) for kind, each in attacked.items() if training is not None
+        },
         missing={
             name: (float(own), float(drawn)) for name, own, drawn in _missing(as_table(data), as_table(samples["with"]))
         },

@@ -22,6 +22,7 @@ from moreso.evaluation._worth import Worth
 from moreso.guidance import MIN_DRAWS
 from moreso.relations import Knowledge, Statement, count_problems, explain_left_out, raise_problems
 from moreso.synthesizer import Synthesizer
+from moreso.training import threads_for
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -365,41 +366,48 @@ def report(
     raise_problems(settings=settings)
     assert tables is not None
     plains = [_plain(fit) for fit in fits]
-    conformed = [fit.encoder_.conform(given) for fit, given in zip(fits, tables, strict=True)]
-    audits: list[Audits] = []
-    scores: list[tuple[np.ndarray, np.ndarray]] = []
-    drawn: list[tuple[pd.DataFrame, pd.DataFrame]] = []
-    for fit, plain, table in zip(fits, plains, conformed, strict=True):
-        if fit.has_likelihood:
-            one, other = ((each.score_samples if held_out else each.score_unseen)(table) for each in (plain, fit))
-            scores.append((one, other))
-        drawn.append((plain.sample(draws, missing=False), fit.sample(draws, missing=False)))
-        data_audit, without, informed = (
-            audit(rows, fit.statements, level=level, like=table) for rows in (table, *drawn[-1])
+    parameters = sum(each.numel() for each in fits[0].model_.parameters())
+    with threads_for(sum(map(len, tables)) * parameters):
+        conformed = [fit.encoder_.conform(given) for fit, given in zip(fits, tables, strict=True)]
+        audits: list[Audits] = []
+        scores: list[tuple[np.ndarray, np.ndarray]] = []
+        drawn: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+        for fit, plain, table in zip(fits, plains, conformed, strict=True):
+            if fit.has_likelihood:
+                one, other = ((each.score_samples if held_out else each.score_unseen)(table) for each in (plain, fit))
+                scores.append((one, other))
+            drawn.append((plain.sample(draws, missing=False), fit.sample(draws, missing=False)))
+            data_audit, without, informed = (
+                audit(rows, fit.statements, level=level, like=table) for rows in (table, *drawn[-1])
+            )
+            audits.append((data_audit, without, informed))
+        beyond = [each[0] for each in audits]
+        if held_out and trained is not None:
+            beyond = [audit(rows, fit.statements, level=level) for fit, rows in zip(fits, trained, strict=True)]
+        first = fits[0]
+        return Report(
+            model=first.name,
+            fits=len(fits),
+            rows=len(tables[0]),
+            held_out=held_out,
+            statements=tuple(_row(index, audits, beyond) for index in range(len(audits[0][0]))),
+            left_out=tuple(dict.fromkeys(relation for fit in fits for relation in fit.left_out_)),
+            harm=tuple(fit.harm_ for fit in fits if fit.harm_),
+            likelihood=_likelihood(scores) if scores else None,
+            knowledge=audits[0][0].knowledge,
+            information=beyond[0].information,
+            quality=measure_quality(
+                first,
+                plains[0],
+                conformed[0],
+                None if trained is None else trained[0],
+                held_out=held_out,
+                scores=dict(zip(("without", "with"), scores[0], strict=True)) if scores else {},
+            ),
+            evidence=Evidence(conformed[0], *drawn[0], first.histories_, plains[0].histories_, first.seed_),
+            worth=worth,
+            pairs=compare_pairs(fits, tables, audits[0][0].knowledge, int(draws)),
         )
-        audits.append((data_audit, without, informed))
-    beyond = [each[0] for each in audits]
-    if held_out and trained is not None:
-        beyond = [audit(rows, fit.statements, level=level) for fit, rows in zip(fits, trained, strict=True)]
-    first = fits[0]
-    return Report(
-        model=first.name,
-        fits=len(fits),
-        rows=len(tables[0]),
-        held_out=held_out,
-        statements=tuple(_row(index, audits, beyond) for index in range(len(audits[0][0]))),
-        left_out=tuple(dict.fromkeys(relation for fit in fits for relation in fit.left_out_)),
-        harm=tuple(fit.harm_ for fit in fits if fit.harm_),
-        likelihood=_likelihood(scores) if scores else None,
-        knowledge=audits[0][0].knowledge,
-        information=beyond[0].information,
-        quality=measure_quality(
-            first, plains[0], conformed[0], None if trained is None else trained[0], held_out=held_out
-        ),
-        evidence=Evidence(conformed[0], *drawn[0], first.histories_, plains[0].histories_, first.seed_),
-        worth=worth,
-        pairs=compare_pairs(fits, tables, audits[0][0].knowledge, int(draws)),
-    )
 
 
 def _tables(given: pd.DataFrame | Sequence[pd.DataFrame]) -> list[pd.DataFrame]:

@@ -117,9 +117,10 @@ class LatentModel(nn.Module, ABC):
         posterior = self.posterior(x, known)
         mean = posterior.mean
         prior = Gaussian(torch.zeros_like(mean), torch.ones_like(mean))
-        parts = [posterior, Gaussian(mean, WIDE * posterior.scale), prior]
+        parts = [posterior, Gaussian(mean, WIDE * posterior.scale), prior]  # the prior is the last
         assert len(parts) == PROPOSALS
         for count in [chunk] * (draws // chunk) + [draws % chunk] * (draws % chunk > 0):
             z = torch.cat([Gaussian(part.mean.expand(count, -1, -1), part.scale).rsample() for part in parts])
-            proposal = torch.stack([part.log_prob(z) for part in parts]).logsumexp(0) - math.log(len(parts))
-            yield z, prior.log_prob(z) + self.likelihood(z).log_prob(x, known) - proposal
+            densities = torch.stack([part.log_prob(z) for part in parts])
+            proposal = densities.logsumexp(0) - math.log(len(parts))
+            yield z, densities[-1] + self.likelihood(z).log_prob(x, known) - proposal

@@ -3,7 +3,8 @@
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,10 @@ DEVICES: dict[str, Callable[[], bool]] = {"cpu": lambda: True, "cuda": torch.cud
 
 PRECISIONS = "32-true", "bf16-mixed"
 """Losses and samples may use half precision; parameters and the regularizer's sums never do."""
+
+SHARED = 2**25
+"""Rows times parameters of a step from which several threads compute it. Below, a second one saves a tenth of the time
+or less and takes a core of its own, and fits that run side by side keep each other waiting (docs/decisions/0016)."""
 
 
 def machine_problems(device: str, precision: str, devices: object = 1, strategy: str = "auto") -> list[str]:
@@ -85,3 +90,19 @@ def machine(
     if devices * settings.get("num_nodes", 1) > 1:
         settings["strategy"] = "ddp"
     return Fabric(devices=devices, loggers=None if log is None else CSVLogger(os.fspath(log), name), **settings)
+
+
+@contextmanager
+def threads_for(work: int) -> Iterator[None]:
+    """Compute with one thread for a while if steps are small.
+
+    Args:
+        work: rows times parameters of a step, of all models.
+    """
+    before = torch.get_num_threads()
+    if work < SHARED:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

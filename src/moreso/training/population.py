@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from moreso.guidance import Across, Guidance, Penalty, Push, RandomState, Spreads, seed_of, seeded, stack
 from moreso.models import GenerativeModel, HasLearningRate, HasMemory, TakesMissing, draw_missing
 from moreso.training.checkpoint import Checkpoint, Read, Resume, State, Trained, purpose
-from moreso.training.device import machine
+from moreso.training.device import machine, threads_for
 from moreso.training.processes import Interrupt, Processes, part_name, parts_of
 from moreso.training.progress import Bar
 from moreso.training.stack import Alone, Carrier, Stack, named_tensors, noise_names, refusal, signature
@@ -407,7 +407,8 @@ class _Loop:
             # The text of a module of zuko draws random numbers.
             text = "" if resume is None else self._purpose()
         # Processes that share a batch draw other noise for their rows.
-        with seeded(self.seed + self.processes.rank, self.device), self.interrupt.noting(self.processes):
+        noise = seeded(self.seed + self.processes.rank, self.device)
+        with noise, self.interrupt.noting(self.processes), threads_for(self._work()):
             file = Checkpoint(resume, text, self.processes)
             read = file.read()
             state = State.of(len(self.members)) if read is None else read.state
@@ -582,6 +583,11 @@ class _Loop:
             1.0 if not self._goes_on(phase, member) else own / (own + self.phases[phase].patience + 1 - member.waited())
         )
         return (phase + share) / len(self.phases)
+
+    def _work(self) -> int:
+        """Return the rows times the parameters of a step."""
+        parameters = sum(each.numel() for each in self.members[0].model.parameters())
+        return len(self.members) * min(self.batch, self.members[0].rows.shape[0]) * parameters
 
     @property
     def _pushes(self) -> bool:
