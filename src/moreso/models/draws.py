@@ -37,21 +37,22 @@ def drawing(lane: Lane) -> Iterator[None]:
 
 def normal(*size: int, like: Tensor) -> Tensor:
     """Return draws from N(0, 1), on the device and in the precision of `like`."""
-    return _fill(Tensor.normal_, size, like)
+    return _draw(torch.randn, Tensor.normal_, size, like)
 
 
 def normal_like(x: Tensor) -> Tensor:
     """Return draws from N(0, 1) in the shape of `x`."""
-    return _fill(Tensor.normal_, x.shape, x)
+    return _draw(torch.randn, Tensor.normal_, x.shape, x)
 
 
 def uniform_like(x: Tensor) -> Tensor:
     """Return draws from the uniform distribution on [0, 1) in the shape of `x`."""
-    return _fill(Tensor.uniform_, x.shape, x)
+    return _draw(torch.rand, Tensor.uniform_, x.shape, x)
 
 
-def _fill(fill: Callable[[Tensor], Tensor], size: Sequence[int], like: Tensor) -> Tensor:
+def _draw(draw: Callable[..., Tensor], fill: Callable[[Tensor], Tensor], size: Sequence[int], like: Tensor) -> Tensor:
     lane = _lane.get()
-    shape = size if lane is None else (lane.count, *size)
-    drawn = fill(torch.empty(shape, device=like.device, dtype=like.dtype))
-    return drawn if lane is None else drawn[lane.number]
+    if lane is None:
+        return draw(size, device=like.device, dtype=like.dtype)
+    # Filled rather than drawn: a stack replaces the functions that draw, for models that do not use these here.
+    return fill(torch.empty((lane.count, *size), device=like.device, dtype=like.dtype))[lane.number]
