@@ -13,8 +13,9 @@ Arms that fit a `Synthesizer` with all defaults to both tables, one below the ot
 - `flipped signs`: half of the signs are wrong.
 - `flipped`: half of the statements are turned round: sides, signs or both.
 
-As in `Synthesizer.fit`, the plain model chooses the dropout, and replaces the one with knowledge if validation rows are
-less likely with it, by more than `HARM` and `ERRORS` standard errors. Lines of arms that fell back keep what the
+As in `Synthesizer.fit`, the plain model chooses the dropout. It replaces the one with knowledge if validation rows are
+less likely with it, by more than `HARM` and `ERRORS` standard errors: the rule of `Synthesizer.fit` when the lines were
+measured. Today `HARM` alone decides (docs/decisions/0020). Lines of arms that fell back keep what the
 replaced model would have had, as "obeyed".
 
 Rivals, which take no knowledge. The first four complete both tables, and return their rows:
@@ -80,7 +81,7 @@ SAMPLES, HSIC_ROWS = 2000, 500
 MODELS = "vae", "factor"
 ARMS = "plain", "relations", "directions", "flipped signs", "flipped"
 HARM, ERRORS = 0.01, 2.0
-"""Nats a row, and standard errors: the rule of `Synthesizer.fit`, restated so that arms share one plain model."""
+"""Nats a row, and standard errors: the former rule of `Synthesizer.fit`, restated so that arms share a plain model."""
 SHOWN = 60
 """The size of the table of sets."""
 

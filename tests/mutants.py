@@ -352,14 +352,6 @@ MUTANTS = [
         "every_fold or every_table",
     ),
     Mutant(
-        "a loss by chance drops what rows cannot show",
-        "moreso.synthesizer.selection:may_be_chance",
-        r" < ",
-        " > ",
-        "fusion",
-        "statements",
-    ),
-    Mutant(
         "missing values are drawn regardless of the rest",
         "moreso.models.conditional:draw_missing",
         r"donor \+ _regress\(covariance, known, filled - donor\)",

@@ -21,12 +21,10 @@ from moreso._audit import explain_directions, explain_pairs
 from moreso.cli import main
 from moreso.elicit import DirectionQuestion, Question, questionnaire
 from moreso.models import FactorAnalysis, Flow
-from moreso.synthesizer import estimator, selection
+from moreso.synthesizer import estimator
 from moreso.synthesizer import fitted as fitted_rows
-from moreso.synthesizer.ensemble import Ensemble
-from moreso.synthesizer.selection import Task, harmed, may_be_chance
 from moreso.tabular import TableEncoder, correlation_ranges, join_tables, row_strata, unobserved, unobserved_pairs
-from moreso.training import History, most_folds, split
+from moreso.training import most_folds, split
 
 STATED = "y1: z1 > x1\nz2: y2 > x2"
 
@@ -333,52 +331,6 @@ def test_a_model_that_cannot_learn_of_it_refuses() -> None:
         with pytest.raises(DataError, match=pattern):
             quick(model, None).fit(fused())
     assert quick("flow", None).problems(world()).data == []
-
-
-def test_rows_that_cannot_show_the_gain_drop_statements_only_for_a_certain_loss() -> None:
-    plain, spread = np.zeros(100), np.tile([-1.0, 1.0], 50)
-    for loss, width, chance in ((0.1, 1.0, True), (0.3, 1.0, False), (0.1, 0.01, False)):
-        informed = plain + width * spread - loss
-        assert harmed(plain, informed)
-        assert may_be_chance(plain, informed) == chance
-
-
-@pytest.mark.parametrize("blind", [False, True])
-def test_a_fit_keeps_such_statements_unless_the_loss_is_certain(blind: bool) -> None:
-    with torch.random.fork_rng():
-        plain, informed = (Ensemble(FactorAnalysis(2), 0.0, (History(1, 0, (0.0,), ()),)) for _ in range(2))
-    spread = np.tile([-1.0, 1.0], 50)
-    for loss, kept in ((0.1, informed if blind else plain), (0.3, plain), (-0.1, informed)):
-        scores = {plain.model: np.zeros(100), informed.model: spread - loss}
-        task = Task(
-            build=lambda member, dropout: FactorAnalysis(2),
-            rows=torch.zeros(100, 2),
-            members=1,
-            seed=0,
-            judge=scores.__getitem__,
-            shares=[0.0],
-            penalty=None,
-            compare=True,
-            fall_back=True,
-            blind=blind,
-        )
-        assert selection._decide(task, plain, informed).kept is kept
-
-
-def test_only_statements_about_unobserved_pairs_are_kept_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    blind: list[bool] = []
-    select = selection.select
-
-    def spy(trainer: Any, tasks: Any) -> Any:
-        blind.append(tasks[0].blind)
-        return select(trainer, tasks)
-
-    monkeypatch.setattr(selection, "select", spy)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for knowledge in (STATED, "y1: x1 > x2"):
-            Synthesizer("factor", knowledge, max_epochs=1, random_state=0).fit(fused())
-    assert blind == [True, False]
 
 
 @pytest.fixture

@@ -748,7 +748,6 @@ def _plan(synthesizer: Synthesizer, given: pd.DataFrame | Survey, seed: int) -> 
         compare=synthesizer.compare and bool(knowledge),
         fall_back=synthesizer.trust == "audit",
         strata=strata,
-        blind=blind,
     )
     ranges = correlation_ranges(table, pairs, knowledge.features, identifiers)
     return _Plan(task, encoder, knowledge, notes, left_out, labels, ranges)

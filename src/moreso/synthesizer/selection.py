@@ -7,8 +7,8 @@
    were not trained on it. The likelier share is kept (`likeliest`). With knowledge, plain models choose.
 4. With knowledge, the same ensemble is also trained without it, from the same seed, to compare.
 5. The plain ensemble is kept if the validation rows are less likely with knowledge, by more than `HARM` on average; or
-   if Ctrl-C came before the ensemble with knowledge was as good (`select`). Statements about columns that were never
-   observed together gain nothing that these rows could show, so then the loss must also exceed two standard errors.
+   if Ctrl-C came before the ensemble with knowledge was as good (`select`). So too if statements are about columns that
+   were never observed together, whose gain these rows cannot show: what harms them harms later rows as well.
 6. If columns were never observed together, each member's validation rows have the same share of the rows of each table.
 
 A table in partitions trains one model, which is stopped and judged by evenly spaced rows that the stream leaves out.
@@ -34,9 +34,6 @@ from moreso.synthesizer.streaming import Streamed
 
 HARM = 0.01
 """Nats per row: a smaller loss is no reason to drop the statements."""
-
-ERRORS = 2.0
-"""A loss of fewer standard errors is no reason to drop statements whose gain the rows cannot show."""
 
 JUDGES = 1000
 """The most validation rows that judge an ensemble: more would find harm too small to matter, and take time."""
@@ -72,7 +69,6 @@ class Task:
         compare: whether to train the plain ensemble too; the same one if there is no penalty.
         fall_back: whether to keep the plain ensemble if the statements harm.
         strata: a number for each row, whose shares are the same in all validation rows, or None.
-        blind: whether statements concern columns that no row shows together, so that rows cannot show all of the gain.
     """
 
     build: Callable[[int, float], nn.Module]
@@ -85,7 +81,6 @@ class Task:
     compare: bool
     fall_back: bool
     strata: Tensor | None = None
-    blind: bool = False
 
     @property
     def informed(self) -> bool:
@@ -202,7 +197,7 @@ def _decide(task: Task, plain: Ensemble | None, trained: Ensemble | None) -> Sel
         models = [members(ensemble.model) for ensemble in (twin, trained)]
         least = min(map(len, models))
         before, after = (task.judge(join(each[:least])) for each in models)
-        if harmed(before, after) and not (task.blind and may_be_chance(before, after)):
+        if harmed(before, after):
             reason = INTERRUPTED if trained.interrupted else explain_harm(float((after - before).mean()), len(before))
             return Selection(twin, trained, twin, reason)
     return Selection(trained, trained, twin)
@@ -229,12 +224,6 @@ def harmed(plain: np.ndarray, informed: np.ndarray) -> bool:
         informed: the same under the ensemble with knowledge.
     """
     return not informed.mean() >= plain.mean() - HARM
-
-
-def may_be_chance(plain: np.ndarray, informed: np.ndarray) -> bool:
-    """Whether the loss is below `ERRORS` standard errors; the arguments are those of `harmed`."""
-    loss = plain - informed
-    return bool(len(loss) > 1 and loss.mean() < ERRORS * loss.std(ddof=1) / len(loss) ** 0.5)
 
 
 def explain_harm(change: float, rows: int) -> str:
