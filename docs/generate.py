@@ -136,7 +136,8 @@ and (for 10 / 30 / 50%). Errors are those of the mean of 20 draws, in standard d
 
 Two tables of different rows: some columns are common, the others are in one table only, so that no row has an *unseen*
 pair of them. Statements about the unseen pairs were written before any of their dependences was computed; *relations*
-are the statements without directions. All defaults; 60 rows in each table. Errors are those of the unseen correlations,
+are the statements without directions. All defaults, but a fallback that needs a loss of two standard errors, as it then
+did ([decision 20](decisions/0020-fusion.md)); 60 rows in each table. Errors are those of the unseen correlations,
 beside rivals that take no knowledge, and the correlations of the same rows had they been *complete*. Gains are in nats
 per held-out complete row over the plain model.
 
