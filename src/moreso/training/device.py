@@ -19,8 +19,8 @@ PRECISIONS = "32-true", "bf16-mixed"
 """Losses and samples may use half precision; parameters and the regularizer's sums never do."""
 
 SHARED = 2**25
-"""Rows times parameters of a step from which several threads compute it. Below, a second one saves a tenth of the time
-or less and takes a core of its own, and fits that run side by side keep each other waiting (docs/decisions/0016)."""
+"""Rows times parameters of a step from which several threads compute it. Below, a second one saves at most 15% of
+the time and takes a core of its own, and fits that run side by side keep each other waiting (docs/decisions/0016)."""
 
 
 def machine_problems(device: str, precision: str, devices: object = 1, strategy: str = "auto") -> list[str]:
